@@ -1,0 +1,33 @@
+"""The three outcomes of a message that did not go well.
+
+Exception
+├── BadRecord            this record can never succeed: dead-letter it, go on
+│   ├── InvalidMessage   poison: it cannot be decoded, or a field makes no sense
+│   └── Rejected         it is well formed, and the domain said no
+├── DeadLetterLimit      too many bad records in a row: the deploy is bad, not the data; stop
+└── anything else        unforeseen: the process stops with its offset uncommitted
+"""
+
+
+class BadRecord(Exception):  # noqa: N818
+    """A record that no retry can save. `field` is empty where no single field is at fault."""
+
+    def __init__(self, reason: str, field: str = "") -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.reason = reason
+        self.field = field
+
+
+class InvalidMessage(BadRecord):
+    """The message cannot be decoded, or `field` makes no sense for `reason`."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason, field)
+
+
+class Rejected(BadRecord):
+    """The domain said no, for `reason`; nothing has changed."""
+
+
+class DeadLetterLimit(Exception):  # noqa: N818
+    """More bad records of one partition in a row than the limit allows."""
