@@ -1,0 +1,20 @@
+"""`python -m relaisctl`, or `relaisctl` where the package is installed: the list of commands."""
+
+import typer
+
+from relaisctl.stack import cli as stack
+
+app = typer.Typer(name="relaisctl", no_args_is_help=True, add_completion=False, help=__doc__)
+app.command()(stack.up)
+app.command()(stack.down)
+app.command()(stack.status)
+app.command()(stack.topics)
+
+
+def main() -> None:
+    """Run the command line; the console script's entry."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""The local stack: real engines and our services as child processes, on this machine, without Docker.
+
+with Stack(tmp_path) as stack:          # engines on free ports, stopped at the end
+    stack.addresses["kafka"]            # "127.0.0.1:23456"
+    stack.kill("kafka"); stack.start(["kafka"])
+"""
+
+from relaisctl.stack.errors import (
+    EngineUnavailable,
+    PortInUse,
+    StackError,
+    StartFailed,
+    TopicMismatch,
+)
+from relaisctl.stack.settings import Broker, Ports, StackSettings
+from relaisctl.stack.stack import Stack, State, Status
+from relaisctl.stack.topics import TopicSpec, TopicsReport, ensure_topics, load_topics
+
+__all__ = [
+    "Broker",
+    "EngineUnavailable",
+    "PortInUse",
+    "Ports",
+    "Stack",
+    "StackError",
+    "StackSettings",
+    "StartFailed",
+    "State",
+    "Status",
+    "TopicMismatch",
+    "TopicSpec",
+    "TopicsReport",
+    "ensure_topics",
+    "load_topics",
+]

@@ -1,0 +1,86 @@
+"""Our own processes, as data: how each is run and where it says that it is ready."""
+
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from relaisctl.stack.program import Kind, Launch, Program, Say
+from relaisctl.stack.settings import HOST, ROOT, StackSettings
+
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever http_proxy says
+
+
+@dataclass(frozen=True)
+class Service:
+    """`port` is the field of Ports where GET /health/live and /health/ready are answered."""
+
+    name: str
+    arguments: tuple[str, ...]
+    port: str
+    other_ports: tuple[str, ...] = ()
+
+
+SERVICES = (
+    Service("routing-api", ("services.routing", "api"), "routing_http", ("routing_grpc",)),
+    Service("routing-worker", ("services.routing", "worker"), "routing_worker_health"),
+    Service("analytics-loader", ("services.analytics", "loader"), "analytics_loader_health"),
+    Service("analytics-kpi", ("services.analytics", "kpi"), "analytics_kpi_health"),
+)
+
+
+def services(settings: StackSettings, addresses: Mapping[str, str]) -> list[Program]:
+    """The services in starting order; `addresses` are those of the engines, by name."""
+    return [_program(service, settings, addresses) for service in SERVICES]
+
+
+def _program(service: Service, settings: StackSettings, addresses: Mapping[str, str]) -> Program:
+    port = getattr(settings.ports, service.port)
+
+    def launch(say: Say) -> Launch:
+        python_path = [str(ROOT), str(ROOT / "proto"), *os.environ.get("PYTHONPATH", "").split(":")]
+        return Launch(
+            command=[sys.executable, "-m", *service.arguments],
+            env={
+                "PYTHONPATH": ":".join(filter(None, python_path)),
+                "PYTHONUNBUFFERED": "1",
+                "RELAIS_HOME": str(settings.home),
+                "RELAIS_POSTGRES": addresses["postgres"],
+                "RELAIS_CLICKHOUSE": addresses["clickhouse"],
+                "RELAIS_KAFKA": addresses["kafka"],
+                "RELAIS_ROUTING_HTTP_PORT": str(settings.ports.routing_http),
+                "RELAIS_ROUTING_GRPC_PORT": str(settings.ports.routing_grpc),
+                "RELAIS_HEALTH_PORT": str(port),
+            },
+            detail="",
+        )
+
+    return Program(
+        name=service.name,
+        kind=Kind.SERVICE,
+        address=f"http://{HOST}:{port}",
+        ports={
+            _setting(name): getattr(settings.ports, name)
+            for name in (service.port, *service.other_ports)
+        },
+        launch=launch,
+        check=check_ready,
+        # A Faust worker needs half a minute to join its group on Tansu.
+        start_timeout_s=120.0,
+    )
+
+
+def _setting(port: str) -> str:
+    return f"RELAIS_{port.upper()}_PORT"
+
+
+def check_ready(address: str) -> None:
+    """GET /health/ready. Raises ConnectionError with the status and body of a refusal."""
+    try:
+        _DIRECT.open(f"{address}/health/ready", timeout=5).close()
+    except urllib.error.HTTPError as refusal:
+        body = refusal.read(200).decode(errors="replace")
+        raise ConnectionError(f"/health/ready answers {refusal.code}: {body}") from refusal
