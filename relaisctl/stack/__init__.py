@@ -1,4 +1,4 @@
-"""The local stack: real engines and our services as child processes, on this machine, without Docker.
+"""The local stack: real engines and our services as processes on this machine, without Docker.
 
 with Stack(tmp_path) as stack:          # engines on free ports, stopped at the end
     stack.addresses["kafka"]            # "127.0.0.1:23456"
@@ -6,11 +6,11 @@ with Stack(tmp_path) as stack:          # engines on free ports, stopped at the 
 """
 
 from relaisctl.stack.errors import (
-    EngineUnavailable,
-    PortInUse,
+    EngineUnavailableError,
+    PortInUseError,
     StackError,
-    StartFailed,
-    TopicMismatch,
+    StartFailedError,
+    TopicMismatchError,
 )
 from relaisctl.stack.settings import Broker, Ports, StackSettings
 from relaisctl.stack.stack import Stack, State, Status
@@ -18,16 +18,16 @@ from relaisctl.stack.topics import TopicSpec, TopicsReport, ensure_topics, load_
 
 __all__ = [
     "Broker",
-    "EngineUnavailable",
-    "PortInUse",
+    "EngineUnavailableError",
+    "PortInUseError",
     "Ports",
     "Stack",
     "StackError",
     "StackSettings",
-    "StartFailed",
+    "StartFailedError",
     "State",
     "Status",
-    "TopicMismatch",
+    "TopicMismatchError",
     "TopicSpec",
     "TopicsReport",
     "ensure_topics",

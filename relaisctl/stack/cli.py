@@ -1,4 +1,4 @@
-"""`relaisctl up`, `down`, `status` and `topics`. Progress goes to standard error, answers to standard output."""
+"""`relaisctl up`, `down`, `status`, `topics`. Only answers go to standard output."""
 
 import json
 from dataclasses import asdict
@@ -7,13 +7,13 @@ from threading import Lock
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from eventkit.settings import load
 from relaisctl.stack.errors import StackError
 from relaisctl.stack.program import Kind
-from relaisctl.stack.settings import Environment, StackSettings
+from relaisctl.stack.settings import Environment
 from relaisctl.stack.stack import Stack, State, Status
 from relaisctl.stack.topics import ensure_topics, load_topics
 
@@ -67,7 +67,10 @@ def status(
     if format is Format.JSON:
         typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
     else:
-        Console().print(_table(rows))
+        console = Console()
+        if not console.is_terminal:
+            console.width = 200  # a log or a pipe has no width of its own
+        console.print(_table(rows))
     if not all(row.state.healthy for row in rows):
         raise typer.Exit(NOT_HEALTHY)
 
@@ -92,17 +95,7 @@ def topics(
 
 
 def _stack() -> Stack:
-    return Stack.of(_settings(), say=_say)
-
-
-def _settings() -> StackSettings:
-    try:
-        return Environment().stack_settings()
-    except ValidationError as error:
-        for problem in error.errors():
-            name = "_".join(str(part) for part in problem["loc"]).upper()
-            typer.echo(f"RELAIS_{name}: {problem['msg']}", err=True)
-        raise typer.Exit(2) from error
+    return Stack.of(load(Environment).stack_settings(), say=_say)
 
 
 def _choice(stack: Stack, names: list[str] | None, engines_only: bool) -> list[str] | None:

@@ -1,10 +1,10 @@
 """What goes wrong with the local stack.
 
 StackError
-  EngineUnavailable   an engine cannot be had on this machine (no Java, no jars)
-  PortInUse           a port belongs to a process that is not ours
-  StartFailed         a process ended, or did not answer in time
-  TopicMismatch       a topic exists with other settings than proto/topics.yaml
+  EngineUnavailableError   an engine cannot be had on this machine (no Java, no jars)
+  PortInUseError           a port belongs to a process that is not ours
+  StartFailedError         a process ended, or did not answer in time
+  TopicMismatchError       a topic exists, with settings that proto/topics.yaml does not say
 """
 
 
@@ -12,17 +12,17 @@ class StackError(Exception):
     """The message names the thing, the reason and, where there is one, the setting to change."""
 
 
-class EngineUnavailable(StackError):
+class EngineUnavailableError(StackError):
     pass
 
 
-class PortInUse(StackError):
+class PortInUseError(StackError):
     pass
 
 
-class StartFailed(StackError):
+class StartFailedError(StackError):
     pass
 
 
-class TopicMismatch(StackError):
+class TopicMismatchError(StackError):
     pass

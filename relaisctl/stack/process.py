@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ CREATE_TIME_TOLERANCE_S = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One started process. `create_time` is in UNIX seconds, `order` the place in the starting order."""
+    """One started process. `create_time` is in UNIX seconds, `order` its place when starting."""
 
     name: str
     address: str
@@ -108,7 +109,7 @@ class Processes:
         return record
 
     def stop(self, records: Sequence[Record]) -> list[Record]:
-        """Signal all, wait for all, kill what is left after its grace; returns those that had to be killed."""
+        """Signal all, wait, kill what is left after its grace; returns those killed."""
         started = time.monotonic()
         running = [(record, process) for record in records if (process := record.alive())]
         for record, process in running:
@@ -145,10 +146,8 @@ class Processes:
 
 
 def _signal(process: psutil.Process, number: int) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         process.send_signal(number)  # psutil looks at the start time again
-    except psutil.NoSuchProcess:
-        pass
 
 
 def _kill_tree(process: psutil.Process) -> None:

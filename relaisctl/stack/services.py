@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from relaisctl.stack.program import Kind, Launch, Program, Say
 from relaisctl.stack.settings import HOST, ROOT, StackSettings
 
-
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever http_proxy says
 
 

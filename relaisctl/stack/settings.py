@@ -9,9 +9,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-ROOT = (
-    Path(__file__).resolve().parents[2]
-)  # the checkout: proto/, services/ and deploy/ are beside us
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout: proto/, services/ and deploy/ are beside us."""
 HOST = "127.0.0.1"
 DATABASE = "relais"
 

@@ -5,8 +5,8 @@ import os
 import shutil
 import time
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,7 @@ from types import TracebackType
 import psutil
 
 from relaisctl.stack.engines import create_clickhouse_database, engines
-from relaisctl.stack.errors import PortInUse, StackError, StartFailed
+from relaisctl.stack.errors import PortInUseError, StackError, StartFailedError
 from relaisctl.stack.process import Processes, Record
 from relaisctl.stack.program import Kind, Program, Say
 from relaisctl.stack.services import services
@@ -77,6 +77,7 @@ class Stack:
         )
         self.processes = Processes(self.settings.home)
         self._say = say
+        self._interrupted = False
         own = engines(self.settings)
         self.addresses = {program.name: program.address for program in own}
         """What clients connect to: `postgres`, `clickhouse` (URLs), `kafka` (bootstrap servers)."""
@@ -116,7 +117,7 @@ class Stack:
         return Broker(record.variant) if record else None
 
     def start(self, names: Collection[str] | None = None) -> None:
-        """Start these, or all; what runs already stays. Returns when each has answered a real request.
+        """Start these, or all; what runs already stays. Returns when each answers a real request.
 
         Creates the topics with the broker and the database with ClickHouse.
         Raises StackError for what could not be started; the others are running then.
@@ -127,7 +128,7 @@ class Stack:
                 self._start_together([program for program in chosen if program.kind is kind])
 
     def stop(self, names: Collection[str] | None = None) -> list[str]:
-        """Stop these, or all that was ever started here: services first. Returns the names stopped."""
+        """Stop these, or all that was started here, services first. Returns the names stopped."""
         with self._locked():
             records = [r for r in self.processes.records() if names is None or r.name in names]
             stopped = [record.name for record in records if record.alive()]
@@ -149,8 +150,16 @@ class Stack:
         self.start([name])
 
     def purge(self) -> None:
-        """Remove the home folder with all data. Everything must have been stopped."""
-        shutil.rmtree(self.settings.home, ignore_errors=True)
+        """Remove all data, records and logs. Everything must have been stopped.
+
+        Removes by name what the stack made: the home folder may be one that holds other things.
+        """
+        home = self.settings.home
+        for name in ("run", "logs", *self.names(Kind.ENGINE), "postgres.partial"):
+            shutil.rmtree(home / name, ignore_errors=True)
+        (home / "lock").unlink(missing_ok=True)
+        with suppress(OSError):
+            home.rmdir()
 
     def status(self, names: Collection[str] | None = None) -> list[Status]:
         """Asks everything at once; takes as long as the slowest answer, about 5 s at most."""
@@ -214,6 +223,11 @@ class Stack:
             return
         with ThreadPoolExecutor(len(programs)) as threads:
             started = [threads.submit(self._start_one, program) for program in programs]
+            try:
+                wait(started)
+            except KeyboardInterrupt:
+                self._interrupted = True
+                raise
         failures = [error for future in started if (error := future.exception())]
         for failure in failures:
             if not isinstance(failure, StackError):
@@ -225,7 +239,9 @@ class Stack:
         started = time.monotonic()
         if program.external:
             if trouble := _trouble(program, program.address):
-                raise StartFailed(f"{program.name}: {program.address} does not answer: {trouble}")
+                raise StartFailedError(
+                    f"{program.name}: {program.address} does not answer: {trouble}"
+                )
             self._say(program.name, f"uses {program.address} (from the environment)")
         else:
             record = self._alive(program.name)
@@ -249,7 +265,7 @@ class Stack:
     def _spawn(self, program: Program) -> Record:
         for setting, port in program.ports.items():
             if not is_free(port):
-                raise PortInUse(
+                raise PortInUseError(
                     f"{program.name}: port {port} is in use by {_holder(port)}:"
                     f" stop that, or set {setting} to another port"
                 )
@@ -276,9 +292,11 @@ class Stack:
         while trouble := _trouble(program, record.address):
             waited = time.monotonic() - started
             if not record.alive():
-                raise StartFailed(self._failure(program, "ended while starting"))
+                raise StartFailedError(self._failure(program, "ended while starting"))
+            if self._interrupted:
+                return
             if waited > program.start_timeout_s:
-                raise StartFailed(
+                raise StartFailedError(
                     self._failure(program, f"not ready after {waited:.0f} s: {trouble}")
                 )
             if waited > progress:
@@ -306,14 +324,14 @@ def _trouble(program: Program, address: str) -> str | None:
     """Why the program gives no good answer, in one line; None if it does."""
     try:
         program.check(address)
-    except Exception as error:  # noqa: BLE001  whatever a client library raises is the answer here
+    except Exception as error:
         return " ".join(f"{type(error).__name__}: {error}".split())[:200]
     return None
 
 
 def _holder(port: int) -> str:
     for connection in psutil.net_connections("tcp"):
-        if connection.laddr and connection.laddr.port == port and connection.pid:
-            if connection.status == psutil.CONN_LISTEN:
-                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+        here = connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,)
+        if here and connection.pid:
+            return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
     return "another process"
