@@ -5,7 +5,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterable, Iterable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -52,7 +52,7 @@ class Producer:
         }
         self._timeout_s = timeout_s
         self._kafka: AIOKafkaProducer | None = None
-        self._unacked: deque[asyncio.Future[object]] = deque()
+        self._unacked: deque[asyncio.Future[Any]] = deque()
 
     async def start(self) -> None:
         """Connect. Raises KafkaConnectionError when no broker answers."""
@@ -89,10 +89,11 @@ class Producer:
     ) -> None:
         await self.stop()
 
-    async def deliver(self, message: Message) -> None:
-        """Send one message; returns when Kafka has acknowledged it."""
-        await (await self._enqueue(message, telemetry.trace_headers()))
-        telemetry.RECORDS_PRODUCED.add(1, {"topic": message.topic})
+    async def deliver(self, message: Message) -> int:
+        """Send one message; returns its offset when Kafka has acknowledged it."""
+        sent = await (await self._enqueue(message, telemetry.trace_headers()))
+        telemetry.RECORDS_PRODUCED.add(1)
+        return int(sent.offset)
 
     async def send(
         self,
@@ -137,11 +138,11 @@ class Producer:
         if len(self._unacked) > MAX_UNACKED:
             await self._await_oldest(MAX_UNACKED // 2)
 
-    async def _enqueue(self, message: Message, trace: Headers) -> asyncio.Future[object]:
+    async def _enqueue(self, message: Message, trace: Headers) -> asyncio.Future[Any]:
         if self._kafka is None:
             raise RuntimeError("the producer is not started")
         headers = [*message.headers, *trace] if trace else message.headers
-        future: asyncio.Future[object] = await self._kafka.send(
+        future: asyncio.Future[Any] = await self._kafka.send(
             message.topic,
             message.value,
             message.key,
@@ -154,15 +155,13 @@ class Producer:
     async def _await_oldest(self, count: int) -> None:
         taken = [self._unacked.popleft() for _ in range(count)]
         # All are awaited before the first failure is raised, so that no failure goes unseen.
-        failures = [
-            error for future in taken if not isinstance(error := await _outcome(future), type(None))
-        ]
+        failures = [error for future in taken if (error := await _outcome(future)) is not None]
         telemetry.RECORDS_PRODUCED.add(len(taken) - len(failures))
         if failures:
             raise failures[0]
 
 
-async def _outcome(future: asyncio.Future[object]) -> Exception | None:
+async def _outcome(future: asyncio.Future[Any]) -> Exception | None:
     try:
         await future
     except Exception as error:

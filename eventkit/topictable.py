@@ -1,9 +1,14 @@
 """Topics read without a group: a range of one partition, or a whole topic as a table."""
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from typing import Generic, Self, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from typing import Any, Generic, Self, TypeVar
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from eventkit import telemetry
+from eventkit.errors import BadRecord
 from eventkit.records import Record
 
 log = logging.getLogger(__name__)
@@ -13,38 +18,138 @@ V = TypeVar("V")
 
 async def read_partition(
     bootstrap: str, topic: str, partition: int, start: int = 0, end: int | None = None
-) -> AsyncIterator[Record]:
-    """The records of one partition with start <= offset < end; end None: the log's end as of now.
+) -> AsyncGenerator[list[Record], None]:
+    """The records of one partition with start <= offset < end, in chunks of up to some thousands.
 
-    Starts at the oldest record when `start` has been deleted. Raises KafkaError.
+    end None: the log's end as of now. Where `start` has been deleted, it begins at the oldest
+    record. Raises KafkaError. Close it (`contextlib.aclosing`) when leaving it early.
     """
-    raise NotImplementedError
-    yield
+    consumer = _consumer(bootstrap)
+    await consumer.start()
+    try:
+        where = TopicPartition(topic, partition)
+        consumer.assign([where])
+        oldest = (await consumer.beginning_offsets([where]))[where]
+        if 0 < start < oldest:
+            log.error("%s:%d: %d to %d were deleted unread", topic, partition, start, oldest - 1)
+            telemetry.RECORDS_LOST.add(oldest - start, {"topic": topic})
+        if end is None:
+            end = (await consumer.end_offsets([where]))[where]
+        consumer.seek(where, max(start, oldest))
+        async for chunk in _read_to(consumer, {where: end}):
+            if chunk[-1].offset >= end:
+                chunk = [record for record in chunk if record.offset < end]
+            if chunk:
+                yield chunk
+    finally:
+        await consumer.stop()
 
 
 class TopicTable(Generic[V]):
     """The latest value of each key of a small topic. A record without a value removes its key.
 
-    decode(record) -> V; a value that it raises BadRecord for is skipped and counted.
+    decode(record) -> V; a record that it raises BadRecord for is skipped and counted.
     """
 
     def __init__(self, bootstrap: str, topic: str, decode: Callable[[Record], V]) -> None:
         self.skipped = 0
+        self._bootstrap = bootstrap
+        self._topic = topic
+        self._decode = decode
+        self._values: dict[bytes, V] = {}
+        self._consumer: AIOKafkaConsumer | None = None
+        self._partitions: list[TopicPartition] = []
+        self._reading = asyncio.Lock()
+        self._calls = 0
+        self._seen_calls = 0
+
+    async def start(self) -> None:
+        """Connect and read the topic to its end. Raises KafkaError, LookupError (no such topic)."""
+        consumer = _consumer(self._bootstrap)
+        await consumer.start()
+        self._consumer = consumer
+        try:
+            await consumer.topics()
+            numbers = consumer.partitions_for_topic(self._topic)
+            if not numbers:
+                raise LookupError(f"topic {self._topic} does not exist")
+            self._partitions = [TopicPartition(self._topic, number) for number in numbers]
+            consumer.assign(self._partitions)
+            await consumer.seek_to_beginning(*self._partitions)
+            await self.refresh()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        if self._consumer is not None:
+            await self._consumer.stop()
+            self._consumer = None
 
     async def __aenter__(self) -> Self:
-        """Connect and read the topic to its end."""
-        raise NotImplementedError
+        await self.start()
+        return self
 
     async def __aexit__(self, *_: object) -> None:
-        raise NotImplementedError
+        await self.stop()
 
     def get(self, key: bytes) -> V | None:
         """The latest value that has been read."""
-        raise NotImplementedError
+        return self._values.get(key)
 
-    def values(self) -> list[V]:
-        raise NotImplementedError
+    def items(self) -> Mapping[bytes, V]:
+        """All that has been read."""
+        return self._values
 
     async def refresh(self) -> None:
-        """Read to the log's end as of now: whatever was acknowledged before this call is seen."""
-        raise NotImplementedError
+        """Read to the log's end as of now: whatever was acknowledged before this call is seen.
+
+        Many concurrent calls cost two reads: the one under way, which may have asked for the end
+        too early, and one more for all that came meanwhile.
+        """
+        self._calls += 1
+        call = self._calls
+        async with self._reading:
+            if self._seen_calls >= call:
+                return
+            if self._consumer is None:
+                raise RuntimeError("the table is not started")
+            calls = self._calls
+            ends = await self._consumer.end_offsets(self._partitions)
+            async for chunk in _read_to(self._consumer, ends):
+                for record in chunk:
+                    self._take(record)
+            self._seen_calls = calls
+
+    def _take(self, record: Record) -> None:
+        key = record.key or b""
+        if record.value is None:
+            self._values.pop(key, None)
+            return
+        try:
+            self._values[key] = self._decode(record)
+        except BadRecord as error:
+            self.skipped += 1
+            telemetry.VALUES_SKIPPED.add(1, {"topic": self._topic})
+            log.warning("%s: offset %d is skipped: %s", self._topic, record.offset, error)
+
+
+def _consumer(bootstrap: str) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=4 << 20,
+    )
+
+
+async def _read_to(
+    consumer: AIOKafkaConsumer, ends: Mapping[Any, int]
+) -> AsyncIterator[list[Record]]:
+    # The position and not the last record's offset tells when the end is reached: behind the last
+    # record there may be offsets that compaction has emptied.
+    behind = list(ends)
+    while behind := [where for where in behind if await consumer.position(where) < ends[where]]:
+        chunks = await consumer.getmany(*behind, timeout_ms=500, max_records=5000)
+        for chunk in chunks.values():
+            yield chunk
