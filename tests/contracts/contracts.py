@@ -1,4 +1,4 @@
-"""What the contracts' tests read: topics.yaml, the generated messages, the examples, git's history."""
+"""What the contracts' tests read: the generated messages, the examples, git's history."""
 
 import importlib
 import shutil
@@ -18,7 +18,7 @@ DEAD_LETTERS = "-dlq"
 
 BYTES = "bytes"
 SNAPSHOTS = {"relais.routing.v1.PoolSnapshot", "relais.analytics.v1.LiveKpiSnapshot"}
-"""Messages that are no events: a state at an offset, rebuilt from its log whenever it is missing."""
+"""Messages that are no events: a state at an offset, built from its log again when missing."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""buf's opinion of the contracts: their style, and that no change breaks who reads or writes them."""
+"""buf's opinion of the contracts: their style, and that no change breaks their users."""
 
 import io
 import shutil

