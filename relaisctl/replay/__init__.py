@@ -1,0 +1,1 @@
+"""Recorded and generated calls, played into Relais: as history, or live against our own routing."""
