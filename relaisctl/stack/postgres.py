@@ -59,6 +59,7 @@ def _launch(settings: StackSettings, say: Say) -> Launch:
         say("postgres", "creating the data folder")
         _create(data)
     tools = _tools(data)
+    tools.ensure_pgdata_inited()  # as root: somebody may have closed the folders above to others
     _clear_stale_lock(data)
     return Launch(
         command=[

@@ -19,18 +19,18 @@ PROGRAMS = ("postgres", "kafka")
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+def environment(home: Path) -> Iterator[dict[str, str]]:
     ports = {f"RELAIS_{n.upper()}_PORT": str(port) for n, port in asdict(Ports.free()).items()}
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RELAIS_")}
     environment = {
         **clean,
         **ports,
-        "RELAIS_HOME": str(tmp_path / "home"),
+        "RELAIS_HOME": str(home),
         "RELAIS_BROKER": "tansu",
         "PYTHONPATH": str(ROOT),
     }
     yield environment
-    run(environment, "down")
+    run(environment, "down", "--purge")
 
 
 def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -45,7 +45,7 @@ def status(environment: dict[str, str], *names: str) -> tuple[int, dict[str, tup
     return answer.returncode, {row["name"]: (row["state"], row["pid"]) for row in rows}
 
 
-def test_up_status_down(environment: dict[str, str], tmp_path: Path) -> None:
+def test_up_status_down(environment: dict[str, str], home: Path) -> None:
     up = run(environment, "up", *PROGRAMS)
     assert up.returncode == 0, up.stderr
     assert up.stdout == ""
@@ -57,21 +57,19 @@ def test_up_status_down(environment: dict[str, str], tmp_path: Path) -> None:
     assert run(environment, "up", *PROGRAMS).returncode == 0
     assert status(environment, *PROGRAMS) == (0, running), "what runs stays"
 
-    (tmp_path / "home" / "mine.txt").write_text("not the stack's")
+    (home / "mine.txt").write_text("not the stack's")
     down = run(environment, "down", "--purge")
     assert "stopped: postgres, kafka" in down.stderr
-    assert [path.name for path in (tmp_path / "home").iterdir()] == ["mine.txt"]
+    assert [path.name for path in home.iterdir()] == ["mine.txt"]
     assert all(is_free(int(p)) for n, p in environment.items() if n.endswith("_PORT"))
     table = run(environment, "status")
     assert table.returncode == 3
     assert table.stdout.count("stopped") == 7
 
 
-def test_down_stops_what_a_killed_up_had_started(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_down_stops_what_a_killed_up_had_started(environment: dict[str, str], home: Path) -> None:
     up = subprocess.Popen([sys.executable, "-m", "relaisctl", "up", "postgres"], env=environment)
-    record = tmp_path / "home" / "run" / "postgres.json"
+    record = home / "run" / "postgres.json"
     deadline = time.monotonic() + 30
     while not record.exists():
         assert time.monotonic() < deadline

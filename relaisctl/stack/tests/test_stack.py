@@ -30,9 +30,9 @@ TOPIC = TopicPartition("call-events", 0)
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(home: Path) -> Iterator[Stack]:
     """The engines, started once; a test that stops or kills one starts it again."""
-    with Stack(tmp_path_factory.mktemp("stack")) as stack:
+    with Stack(home / "stack") as stack:
         yield stack
 
 
@@ -45,11 +45,12 @@ def kafka(stack: Stack) -> str:
 
 
 @pytest.fixture
-def offline(tmp_path: Path) -> Iterator[Stack]:
+def offline(home: Path) -> Iterator[Stack]:
     """A stack of which nothing runs yet, with Tansu, which starts at once."""
-    stack = Stack(tmp_path / "home", broker=Broker.TANSU)
+    stack = Stack(home / "offline", broker=Broker.TANSU)
     yield stack
     stack.stop()
+    stack.purge()
 
 
 async def append(bootstrap: str, value: bytes) -> None:
