@@ -8,7 +8,7 @@ import clickhouse_driver
 
 from relaisctl.stack.kafka import broker
 from relaisctl.stack.postgres import postgres
-from relaisctl.stack.program import Kind, Launch, Program, Say
+from relaisctl.stack.program import Kind, Launch, Program, Say, knock
 from relaisctl.stack.settings import DATABASE, HOST, ROOT, StackSettings
 
 
@@ -31,6 +31,8 @@ def clickhouse(settings: StackSettings) -> Program:
 
 def check_clickhouse(url: str) -> None:
     """SELECT 1. Asked of the database `default`, because ours may have to be created yet."""
+    parts = urlsplit(url)
+    knock(parts.hostname or HOST, parts.port or 9000)
     with _clickhouse(url) as client:
         client.execute("SELECT 1")
 

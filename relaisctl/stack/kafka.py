@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from aiokafka.admin import AIOKafkaAdminClient
 
 from relaisctl.stack.errors import EngineUnavailableError
-from relaisctl.stack.program import Kind, Launch, Program, Say
+from relaisctl.stack.program import Kind, Launch, Program, Say, knock
 from relaisctl.stack.settings import HOST, ROOT, Broker, StackSettings
 
 POM = ROOT / "deploy" / "kafka" / "pom.xml"
@@ -101,14 +101,12 @@ def run_sync(call: Coroutine[Any, Any, T]) -> T:
 
 def check(bootstrap: str) -> None:
     """Ask for the cluster's metadata. Raises if no broker is in it or nobody answers in 5 s."""
+    host, _, port = bootstrap.split(",")[0].rpartition(":")
+    knock(host, int(port))
     run_sync(_check(bootstrap))
 
 
 async def _check(bootstrap: str) -> None:
-    # aiokafka logs a traceback for each refused connection: knock first.
-    host, _, port = bootstrap.split(",")[0].rpartition(":")
-    _, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), 5)
-    writer.close()
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
     try:
         await admin.start()

@@ -1,11 +1,17 @@
 """What the stack needs to know about a thing that it runs."""
 
 import signal
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 Say = Callable[[str, str], None]  # name, one line for people
+
+
+def knock(host: str, port: int, timeout_s: float = 5.0) -> None:
+    """Raise OSError if nobody listens. The clients log a traceback for each refusal."""
+    socket.create_connection((host, port), timeout_s).close()
 
 
 class Kind(StrEnum):
