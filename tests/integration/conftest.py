@@ -90,12 +90,20 @@ def pytest_report_collectionfinish(items: list[pytest.Item]) -> str | None:
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest) -> Iterator[Engines]:
     """Kafka with all our topics, ClickHouse and PostgreSQL with a database `relais`."""
-    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
     for engines in _containers() if _uses_containers() else _local_stack():
-        if engines.local is not None and terminal is not None:
+        if engines.local is not None:
             [kafka] = engines.local.status(["kafka"])
-            terminal.write_line(f"broker: {kafka.detail}")
+            _tell(request.config, f"broker: {kafka.detail}")
         yield engines
+
+
+def _tell(config: pytest.Config, line: str) -> None:
+    """Write a line that is seen even when no test fails."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    if terminal is not None and capture is not None:
+        with capture.global_and_fixture_disabled():
+            terminal.write_line(line)
 
 
 def _local_stack() -> Iterator[Engines]:
