@@ -1,14 +1,17 @@
 """The broker: Apache Kafka (KRaft, one node) where Java and its jars are found, Tansu otherwise."""
 
 import asyncio
+import base64
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -180,10 +183,12 @@ def _kafka(settings: StackSettings, say: Say) -> Launch:
 
 
 def _format(command: list[str], properties: Path) -> None:
-    storage = [*command, "kafka.tools.StorageTool"]
-    cluster = subprocess.run([*storage, "random-uuid"], capture_output=True, text=True)
+    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     done = subprocess.run(
-        [*storage, "format", "-t", cluster.stdout.strip(), "-c", str(properties)],
+        [
+            *(*command, "kafka.tools.StorageTool", "format"),
+            *(f"--cluster-id={cluster}", f"--config={properties}"),
+        ],
         capture_output=True,
         text=True,
     )
@@ -223,10 +228,11 @@ def _classpath(settings: StackSettings, say: Say) -> str:
         if all(Path(jar).exists() for jar in classpath.split(":")):
             return classpath
     classpath = _ask_maven(say)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    partial_cache = cache.with_suffix(f".{os.getpid()}")
-    partial_cache.write_text(classpath)
-    os.replace(partial_cache, cache)
+    with suppress(OSError):  # without a cache folder, Maven is asked again each time
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        partial_cache = cache.with_suffix(f".{os.getpid()}")
+        partial_cache.write_text(classpath)
+        os.replace(partial_cache, cache)
     return classpath
 
 
@@ -241,7 +247,7 @@ def _ask_maven(say: Say) -> str:
             done = subprocess.run(
                 [
                     *(maven, "-q", "-B", "-f", str(POM), "dependency:build-classpath"),
-                    *("-DincludeScope=runtime", "-Dmdep.pathSeparator=:"),
+                    *("-Dstyle.color=never", "-DincludeScope=runtime", "-Dmdep.pathSeparator=:"),
                     f"-Dmdep.outputFile={answer}",
                 ],
                 capture_output=True,
@@ -254,7 +260,9 @@ def _ask_maven(say: Say) -> str:
             ) from None
         if done.returncode != 0:
             errors = [line for line in done.stdout.splitlines() if "ERROR" in line]
-            raise EngineUnavailableError(f"Maven cannot resolve its jars: {(errors or ['?'])[0]}")
+            raise EngineUnavailableError(
+                f"Maven cannot resolve its jars: {(errors or ['?'])[0][:200]}"
+            )
         return answer.read_text().strip()
 
 

@@ -15,16 +15,20 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatev
 
 @dataclass(frozen=True)
 class Service:
-    """`port` is the field of Ports where GET /health/live and /health/ready are answered."""
+    """`port` is the field of Ports where GET /health/live and /health/ready are answered.
+
+    own_http    that port is the service's own HTTP API: it needs no health server beside it
+    """
 
     name: str
     arguments: tuple[str, ...]
     port: str
     other_ports: tuple[str, ...] = ()
+    own_http: bool = False
 
 
 SERVICES = (
-    Service("routing-api", ("services.routing", "api"), "routing_http", ("routing_grpc",)),
+    Service("routing-api", ("services.routing", "api"), "routing_http", ("routing_grpc",), True),
     Service("routing-worker", ("services.routing", "worker"), "routing_worker_health"),
     Service("analytics-loader", ("services.analytics", "loader"), "analytics_loader_health"),
     Service("analytics-kpi", ("services.analytics", "kpi"), "analytics_kpi_health"),
@@ -52,7 +56,7 @@ def _program(service: Service, settings: StackSettings, addresses: Mapping[str, 
                 "RELAIS_KAFKA": addresses["kafka"],
                 "RELAIS_ROUTING_HTTP_PORT": str(settings.ports.routing_http),
                 "RELAIS_ROUTING_GRPC_PORT": str(settings.ports.routing_grpc),
-                "RELAIS_HEALTH_PORT": str(port),
+                "RELAIS_HEALTH_PORT": "" if service.own_http else str(port),
             },
             detail="",
         )

@@ -294,7 +294,7 @@ class Stack:
             if not record.alive():
                 raise StartFailedError(self._failure(program, "ended while starting"))
             if self._interrupted:
-                return
+                raise StartFailedError(f"{program.name}: interrupted while it was starting")
             if waited > program.start_timeout_s:
                 raise StartFailedError(
                     self._failure(program, f"not ready after {waited:.0f} s: {trouble}")

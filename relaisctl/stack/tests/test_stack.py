@@ -71,7 +71,8 @@ async def read_all(bootstrap: str) -> list[bytes]:
 
 async def names_of_topics(bootstrap: str) -> set[str]:
     async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer:
-        return await consumer.topics()
+        names: set[str] = await consumer.topics()
+        return names
 
 
 def test_the_engines_answer_and_the_database_is_there(stack: Stack) -> None:
