@@ -33,7 +33,10 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     host, port = server.address
-    print(f"ClickHouse (chDB {'.'.join(map(str, engine.version))}) listens on {host}:{port}", flush=True)
+    print(
+        f"ClickHouse (chDB {'.'.join(map(str, engine.version))}) listens on {host}:{port}",
+        flush=True,
+    )
     server.run()
     engine.close()
     sys.stdout.flush()

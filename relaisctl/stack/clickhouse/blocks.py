@@ -23,7 +23,7 @@ from relaisctl.stack.clickhouse import protocol
 from relaisctl.stack.clickhouse.protocol import ProtocolError, Source
 
 
-class UnsupportedType(Exception):
+class UnsupportedTypeError(Exception):
     """A column's type whose length cannot be told from outside (states, JSON, Variant...)."""
 
 
@@ -38,13 +38,15 @@ class Column:
     data: Walk
 
 
-_WIDTHS: Final = {
-    **{f"{sign}Int{bits}": bits // 8 for sign in ("", "U") for bits in (8, 16, 32, 64, 128, 256)},
-    **{"Bool": 1, "Enum8": 1, "Enum16": 2, "Date": 2, "Date32": 4, "DateTime": 4, "DateTime64": 8},
-    **{"Time": 4, "Time64": 8, "Float32": 4, "Float64": 8, "BFloat16": 2, "UUID": 16, "IPv4": 4},
-    **{"IPv6": 16, "Nothing": 1},
-    **{"Decimal32": 4, "Decimal64": 8, "Decimal128": 16, "Decimal256": 32},
+_NAMES_BY_WIDTH: Final = {
+    1: "Bool Enum8 Int8 UInt8 Nothing",
+    2: "Enum16 Int16 UInt16 Date BFloat16",
+    4: "Int32 UInt32 Float32 Date32 DateTime Time IPv4 Decimal32",
+    8: "Int64 UInt64 Float64 DateTime64 Time64 Decimal64",
+    16: "Int128 UInt128 UUID IPv6 Decimal128",
+    32: "Int256 UInt256 Decimal256",
 }
+_WIDTHS: Final = {name: width for width, names in _NAMES_BY_WIDTH.items() for name in names.split()}
 _ALIASES: Final = {
     "Point": "Tuple(Float64, Float64)",
     "Ring": "Array(Point)",
@@ -71,13 +73,14 @@ def _strings(source: Source, rows: int) -> None:
     buf, pos = source.buf, source.pos
     # Ids and codes mostly have one length: compare all length bytes in one stride.
     step = buf[pos] + 1
-    if step <= 0x80 and len(buf) - pos >= step * rows:
-        if buf[pos : pos + step * rows : step].count(step - 1) == rows:
-            source.pos = pos + step * rows
-            return
-    while True:
+    end = pos + step * rows
+    if step <= 0x80 and end <= len(buf) and buf[pos:end:step].count(step - 1) == rows:
+        source.pos = end
+        return
+    while rows:
+        left = rows
         try:
-            for rows in range(rows, 0, -1):  # noqa: B020  (what is left when bytes run out)
+            for left in range(rows, 0, -1):  # noqa: B007
                 size = buf[pos]
                 if size < 0x80:
                     pos += size + 1
@@ -85,13 +88,11 @@ def _strings(source: Source, rows: int) -> None:
                     source.pos = pos
                     source.skip(source.varint())
                     pos = source.pos
-            source.need(pos - source.pos)
-            source.pos = pos
-            return
-        except IndexError:
-            source.pos = min(pos, len(buf))
-            source.need(pos - source.pos + rows)
-            source.pos = pos
+            left = 0
+        except IndexError:  # walked past the end of what has arrived
+            pass
+        source.need(pos - source.pos + left)
+        source.pos, rows = pos, left
 
 
 def _array(item: Column) -> Column:
@@ -174,7 +175,7 @@ def _unnamed(field: str) -> str:
 
 @lru_cache(maxsize=10_000)
 def column(spec: str) -> Column:
-    """How to walk a column of the type ``spec``. Raises UnsupportedType."""
+    """How to walk a column of the type ``spec``. Raises UnsupportedTypeError."""
     name, _, rest = spec.partition("(")
     inner = rest[: rest.rfind(")")] if rest else ""
     if name in _WIDTHS:
@@ -209,7 +210,7 @@ def column(spec: str) -> Column:
         )
     if name == "SimpleAggregateFunction":
         return column(arguments(inner)[1])
-    raise UnsupportedType(f"columns of type {spec} cannot be sent by this server")
+    raise UnsupportedTypeError(f"columns of type {spec} cannot be sent by this server")
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,11 @@ class Block:
     columns: list[tuple[str, str]]
     rows: int
     cuts: list[bytes]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the block as the engine knows it."""
+        return sum(map(len, self.cuts))
 
     def engine_bytes(self) -> bytes:
         """The block as chDB reads and writes it."""
@@ -241,7 +247,7 @@ _INFO: Final = b"\x01\x00\x02\xff\xff\xff\xff\x00"
 def read_block(source: Source, revision: int) -> Block:
     """Walks one block in the dialect of ``revision`` (0: the engine's) and cuts it out.
 
-    Raises UnsupportedType, ProtocolError; what was read of a source over a socket is lost then.
+    Raises UnsupportedTypeError, ProtocolError; what was read of a socket is lost then.
     """
     if revision >= protocol.BLOCK_INFO:
         while number := source.varint():

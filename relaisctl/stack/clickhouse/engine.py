@@ -16,13 +16,14 @@ import itertools
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 import chdb
-from chdb.state.sqlitelike import Connection, StreamingInserter
+from chdb.state.sqlitelike import Connection
 
 from relaisctl.stack.clickhouse.blocks import Block
 from relaisctl.stack.clickhouse.protocol import IMPORTANT_SETTING, Progress
@@ -30,11 +31,12 @@ from relaisctl.stack.clickhouse.protocol import IMPORTANT_SETTING, Progress
 Columns = list[tuple[str, str]]
 OnProgress = Callable[[Progress], None]
 
-UNKNOWN_DATABASE: Final = 81
-UNKNOWN_SETTING: Final = 115
+BAD_ARGUMENTS: Final = 36
 SYNTAX_ERROR: Final = 62
+UNKNOWN_SETTING: Final = 115
 QUERY_WAS_CANCELLED: Final = 394
 STD_EXCEPTION: Final = 1001
+_STREAMED: Final = ("SELECT", "WITH", "(")
 _NOT_STREAMABLE: Final = "Streaming query is not supported"
 
 # chDB inserts asynchronously by default; here an acknowledged insert is a part on disk, and a
@@ -50,15 +52,28 @@ class EngineError(Exception):
         self.code = code
         self.message = message
 
+    def without(self, tag: str) -> EngineError:
+        """The same error with positions counted in the client's query, which had no tag."""
 
+        def shift(match: re.Match[str]) -> str:
+            return match[1] + str(max(1, int(match[2]) - len(tag)))
+
+        return EngineError(self.code, _POSITION.sub(shift, self.message))
+
+
+_POSITION: Final = re.compile(r"(failed at position |line 1, col )(\d+)")
 _CODE: Final = re.compile(r"Code: (\d+)\. (?:DB::Exception: )?(.*)", re.DOTALL)
 
 
 def _error(error: Exception) -> EngineError:
-    """chDB raises RuntimeError with ``Code: 60. DB::Exception: ... (UNKNOWN_TABLE)`` in its text."""
+    """chDB raises RuntimeError whose text has ``Code: 60. DB::Exception: ... (UNKNOWN_TABLE)``."""
     if match := _CODE.search(str(error)):
         return EngineError(int(match[1]), match[2].strip())
     return EngineError(STD_EXCEPTION, str(error))
+
+
+def _tag_start(query_id: str) -> str:
+    return f"/* query_id {query_id.replace('*/', '')} #"
 
 
 def literal(value: str) -> str:
@@ -81,8 +96,9 @@ class Engine:
         self._control = self.connect()
         self._lock = threading.Lock()
         self._tags = itertools.count(1)
-        rows = self._ask("SELECT name FROM system.settings")
-        self.settings = frozenset(row[0] for row in rows)
+        rows = self._ask("SELECT name, value, changed FROM system.settings")
+        self.settings = frozenset(name for name, _, _ in rows)
+        self.changed_settings = {name: value for name, value, changed in rows if changed}
         version, self.timezone = self._ask("SELECT version(), timezone()")[0]
         major, minor, patch = (int(part) for part in str(version).split(".")[:3])
         self.version = (major, minor, patch)
@@ -94,14 +110,21 @@ class Engine:
         """Raises EngineError (81) when the database does not exist."""
         return Session(self, database, on_progress)
 
-    def tag(self) -> str:
-        """A comment that no other query of this process carries."""
-        return f"/* query {next(self._tags)} */ "
+    def tag(self, query_id: str) -> str:
+        """A comment to run a query behind, that no other query of this process carries.
 
-    def kill(self, condition: str) -> None:
-        """Stops the queries of ``system.processes`` for which ``condition`` holds, soon."""
+        chDB gives queries ids of its own; the client's stands in the tag.
+        """
+        return f"{_tag_start(query_id)}{next(self._tags)} */ "
+
+    def kill(self, tag: str) -> None:
+        """Asks the query behind ``tag`` to stop, if it runs. Raises EngineError."""
         with self._lock:
-            self._control.query(f"KILL QUERY WHERE {condition} ASYNC", "Null")
+            try:
+                condition = f"startsWith(query, {literal(tag)})"
+                self._control.query(f"KILL QUERY WHERE {condition} ASYNC", "Null")
+            except RuntimeError as error:
+                raise _error(error) from error
 
     def _ask(self, sql: str) -> list[list[Any]]:
         text = self._control.query(sql, "JSONCompactEachRow").bytes().decode()
@@ -122,20 +145,18 @@ class Session:
 
     def __init__(self, engine: Engine, database: str, on_progress: OnProgress) -> None:
         self._engine = engine
-        self._conn = engine.connect()
         self._on_progress = on_progress
-        self._conn.set_progress_callback(self._progress)
-        self._base = dict(_BASE_SETTINGS)  # what the session itself has set
-        self._applied: dict[str, str] = {}  # what the last query has set on top
         self._reporting = False
         self.progress = Progress()
-        self._set(self._base)
-        if database:
-            try:
-                self._query(f"USE {identifier(database)}")
-            except EngineError:
-                self.close()
-                raise
+        self._database = database
+        self._initial = engine.changed_settings
+        self._base: dict[str, str] = dict(_BASE_SETTINGS)  # what the session itself has set
+        self._applied: dict[str, str] = {}  # what the last query has set on top
+        try:
+            self._open()
+        except EngineError:
+            self.close()
+            raise
 
     def close(self) -> None:
         self._conn.close()
@@ -154,61 +175,93 @@ class Session:
         if wanted == self._applied:
             return
         stale = [name for name in self._applied if name not in wanted]
-        self._applied = {**wanted, **{name: "" for name in stale}}  # what holds if SET fails
-        self._set({name: self._base.get(name) for name in stale})
-        self._applied = wanted
-        self._set(wanted)
+        changed = {n: value for n, value in wanted.items() if self._applied.get(n) != value}
+        try:
+            self._set({name: self._base.get(name) for name in stale})
+        except EngineError:  # such as readonly = 1, which forbids to set it back
+            self._reopen()
+            changed = wanted
+        self._applied = wanted  # also if setting them fails halfway: they are set back then
+        self._set(changed)
 
     def _set(self, settings: Mapping[str, str | None]) -> None:
-        # One by one: a failing setting leaves the others in a known state.
-        for name, value in settings.items():
-            self._query(f"SET {name} = {'DEFAULT' if value is None else literal(value)}")
+        if settings:
+            pairs = (f"{n} = {'DEFAULT' if v is None else literal(v)}" for n, v in settings.items())
+            self._query("SET " + ", ".join(pairs))
 
     def _session_set(self, sql: str) -> None:
         """A client's own SET: lasts, so it becomes what later queries are set back to."""
         self.apply({})
         self._query(sql)
         changed = self._rows("SELECT name, value FROM system.settings WHERE changed")
-        self._base = {**_BASE_SETTINGS, **dict(changed)}
+        own = {name: value for name, value in changed if self._initial.get(name) != value}
+        self._base = {**_BASE_SETTINGS, **own}
+
+    def _reopen(self) -> None:
+        """A new connection to the engine with the same database and settings of the session.
+        Temporary tables are gone."""
+        self._conn.close()
+        self._open()
+
+    def _open(self) -> None:
+        self._conn = self._engine.connect()
+        self._conn.set_progress_callback(self._progress)
+        self._set(self._base)
+        if self._database:
+            self._query(f"USE {identifier(self._database)}")
 
     # queries
 
-    def execute(self, sql: str, params: Mapping[str, str], tag: str) -> Iterator[bytes]:
+    def execute(
+        self, sql: str, params: Mapping[str, str], tag: str
+    ) -> Generator[bytes, None, None]:
         """Runs any statement; yields its result as Native bytes, whole blocks a piece.
 
-        A SELECT is streamed: what the client does not take is not computed far ahead.
+        A SELECT is streamed: what is not taken is not computed far ahead, and closing the
+        generator cancels it.
         """
         self.progress = Progress()
         word = first_word(sql)
+        if ";" in sql.rstrip("; \n\t") and self._statements(sql) > 1:
+            raise EngineError(SYNTAX_ERROR, "Multi-statements are not allowed. (SYNTAX_ERROR)")
         if word == "SET":
             self._session_set(sql)
             return
+        if word == "KILL":
+            sql = _KILL_BY_ID.sub(lambda m: f"startsWith(query, {literal(_tag_start(m[1]))})", sql)
         self._reporting = True
         try:
-            yield from self._execute(word, sql, params, tag)
+            yield from self._run(word, tag + sql, params)
+        except EngineError as error:
+            raise error.without(tag) from error
         finally:
             self._reporting = False
+        if word == "USE":
+            self._database = self._rows("SELECT currentDatabase()")[0][0]
 
-    def _execute(
-        self, word: str, sql: str, params: Mapping[str, str], tag: str
-    ) -> Iterator[bytes]:
-        if word in ("SELECT", "WITH", "("):
+    def _run(self, word: str, sql: str, params: Mapping[str, str]) -> Iterator[bytes]:
+        if word in _STREAMED:
             try:
-                yield from self._stream(tag + sql, params)
+                yield from self._stream(sql, params)
                 return
             except EngineError as error:
                 if _NOT_STREAMABLE not in error.message:
                     raise
-        result = self._query(tag + sql, "Native", params)
+        result = self._query(sql, "Native", params)
         self._done(result.storage_rows_read(), result.storage_bytes_read())
         self.progress.written_rows = result.rows_written()
         self.progress.written_bytes = result.bytes_written()
         if result.size():
             yield result.bytes()
 
+    def _statements(self, sql: str) -> int:
+        # Not in chdb's public classes, but a semicolon may stand in a string or a comment.
+        count: int = self._conn._conn.classify_query(sql)["statement_count"]
+        return count
+
     def _stream(self, sql: str, params: Mapping[str, str]) -> Iterator[bytes]:
         rows = size = 0
-        stream = None
+        stream: Any = None
         try:
             stream = self._conn.send_query(sql, "Native", params=dict(params))
             while (chunk := stream.fetch()) is not None:
@@ -223,50 +276,67 @@ class Session:
                 stream.close()
 
     def describe(self, sql: str, params: Mapping[str, str]) -> Columns:
-        """Names and types of what a query without rows would have given; none if it gives none."""
+        """The columns of a result that had no rows, which the engine then does not tell; empty
+        for statements that give no table."""
         word = first_word(sql)
-        if word in ("SELECT", "WITH", "("):
-            rows = self._rows(f"DESCRIBE ({sql.rstrip().rstrip(';')}\n)", params)
-            return [(row[0], row[1]) for row in rows]
-        if word in ("SHOW", "DESCRIBE", "DESC", "EXPLAIN", "EXISTS", "CHECK", "KILL"):
-            text = self._query(sql, "JSONCompact", params).bytes().decode()
-            return [(item["name"], item["type"]) for item in json.loads(text)["meta"]]
+        try:
+            if word in _STREAMED:
+                rows = self._rows(f"DESCRIBE ({sql.rstrip().rstrip(';')}\n)", params)
+                return [(row[0], row[1]) for row in rows]
+            if word in ("SHOW", "DESCRIBE", "DESC", "EXPLAIN"):
+                text = self._query(sql, "JSONCompact", params).bytes().decode()
+                return [(item["name"], item["type"]) for item in json.loads(text)["meta"]]
+        except EngineError:
+            pass  # the query itself has succeeded: its result is empty, only nameless
         return []
 
     # inserts
 
-    def insert(self, target: InsertTarget, tag: str) -> tuple[StreamingInserter, Columns]:
-        """Opens an INSERT whose data the client sends, and tells the columns that it wants.
-
-        Appended bytes are on disk when ``finish`` has returned, and only then.
-        """
-        self.progress = Progress()
+    def target_columns(self, target: InsertTarget) -> Columns:
+        """The columns that an INSERT takes, in its order."""
         try:
             rows = self._rows(f"DESCRIBE (SELECT {target.columns} FROM {target.table})")
         except EngineError:
-            self._open_insert(target.sql).cancel()  # knows better what is wrong with an INSERT
+            self._send_insert(target.sql).cancel()  # its error names what is wrong with an INSERT
             raise
-        return self._open_insert(tag + target.sql), [(row[0], row[1]) for row in rows]
+        return [(row[0], row[1]) for row in rows]
 
-    def _open_insert(self, sql: str) -> StreamingInserter:
+    @contextmanager
+    def insert(self, target: InsertTarget, tag: str = "") -> Iterator[Insert]:
+        """An INSERT of blocks. Left without ``finish`` it is cancelled, and nothing is stored.
+
+        The engine itself commits early what exceeds ``min_insert_block_size_rows`` (a million)
+        or ``_bytes`` (256 MiB) in one INSERT, as the server does.
+        """
+        self.progress = Progress()
+        inserter = self._send_insert(tag + target.sql)
+        try:
+            yield Insert(self, inserter)
+        finally:
+            inserter.cancel()  # does nothing after finish
+
+    def _send_insert(self, sql: str) -> Any:
         try:
             return self._conn.send_insert(sql, "Native")
         except RuntimeError as error:
             raise _error(error) from error
 
-    def append(self, inserter: StreamingInserter, block: Block) -> None:
+    @contextmanager
+    def temporary(self, tables: Sequence[tuple[str, Block]]) -> Iterator[None]:
+        """Tables that exist for one query. Several blocks may be of one table."""
+        names = list(dict.fromkeys(name for name, _ in tables))
         try:
-            inserter.append(block.engine_bytes())
-        except RuntimeError as error:
-            raise _error(error) from error
-
-    def finish(self, inserter: StreamingInserter) -> None:
-        try:
-            result = inserter.finish()
-        except RuntimeError as error:
-            raise _error(error) from error
-        self.progress.written_rows = result.rows_written
-        self.progress.written_bytes = result.bytes_written
+            for name, block in tables:
+                columns = ", ".join(f"{identifier(n)} {spec}" for n, spec in block.columns)
+                self._query(f"CREATE TEMPORARY TABLE IF NOT EXISTS {identifier(name)} ({columns})")
+                if block.rows:
+                    with self.insert(InsertTarget(identifier(name), None, "")) as insert:
+                        insert.append(block)
+                        insert.finish()
+            yield
+        finally:
+            for name in names:
+                self._query(f"DROP TEMPORARY TABLE IF EXISTS {identifier(name)}")
 
     # helpers
 
@@ -297,6 +367,32 @@ class Session:
         self.progress.bytes = max(self.progress.bytes, size)
 
 
+class Insert:
+    """An open INSERT: ``append`` any number of blocks, then ``finish``. Both raise EngineError.
+
+    What was appended is on disk when ``finish`` has returned, and only then: a part's files are
+    written and renamed into place, so it outlives a SIGKILL (a power cut may still undo it).
+    """
+
+    def __init__(self, session: Session, inserter: Any) -> None:
+        self._session = session
+        self._inserter = inserter
+
+    def append(self, block: Block) -> None:
+        try:
+            self._inserter.append(block.engine_bytes())
+        except RuntimeError as error:
+            raise _error(error) from error
+
+    def finish(self) -> None:
+        try:
+            result = self._inserter.finish()
+        except RuntimeError as error:
+            raise _error(error) from error
+        self._session.progress.written_rows = result.rows_written
+        self._session.progress.written_bytes = result.bytes_written
+
+
 # --- reading SQL, as little as possible ----------------------------------------------------------
 
 _SPACE: Final = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
@@ -309,6 +405,7 @@ def first_word(sql: str) -> str:
     return (match[1] or "").upper() if match else ""
 
 
+_KILL_BY_ID: Final = re.compile(r"\bquery_id\s*=\s*'([^'\\]*)'", re.IGNORECASE)
 _NAME: Final = r'(?:`(?:[^`\\]|\\.)*`|"(?:[^"\\]|\\.)*"|\w+)'
 _VALUE: Final = r"(?:'(?:[^'\\]|\\.|'')*'|[^\s,;']+)"
 _SETTINGS: Final = rf"\w+\s*=\s*{_VALUE}"

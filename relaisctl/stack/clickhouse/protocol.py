@@ -43,8 +43,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-import lz4.block
-from clickhouse_cityhash.cityhash import CityHash128
+import lz4.block  # type: ignore[import-untyped]
+from clickhouse_cityhash.cityhash import CityHash128  # type: ignore[import-untyped]
 
 REVISION: Final = 54459
 SERVER_NAME: Final = "ClickHouse"
@@ -68,13 +68,13 @@ ADDENDUM: Final = 54458
 PARAMETERS: Final = 54459
 
 
-class Client:
+class ClientPacket:
     """Types of the packets that a client sends."""
 
     HELLO, QUERY, DATA, CANCEL, PING = range(5)
 
 
-class Server:
+class ServerPacket:
     """Types of the packets that a server sends."""
 
     HELLO, DATA, EXCEPTION, PROGRESS, PONG, END_OF_STREAM, PROFILE_INFO = range(7)
@@ -356,7 +356,7 @@ def string(value: str | bytes) -> bytes:
 
 def hello(revision: int, version: tuple[int, int, int], timezone: str, display_name: str) -> bytes:
     """The server's Hello, in the layout of ``revision``."""
-    out = [varint(Server.HELLO), string(SERVER_NAME), varint(version[0]), varint(version[1])]
+    out = [varint(ServerPacket.HELLO), string(SERVER_NAME), varint(version[0]), varint(version[1])]
     out.append(varint(REVISION))
     if revision >= TIMEZONE:
         out.append(string(timezone))
@@ -371,7 +371,7 @@ def exception(code: int, message: str) -> bytes:
     """``message`` without its ``DB::Exception:`` prefix; no stack trace, nothing nested."""
     return b"".join(
         [
-            varint(Server.EXCEPTION),
+            varint(ServerPacket.EXCEPTION),
             struct.pack("<i", code),
             string("DB::Exception"),
             string(f"DB::Exception: {message}"),
@@ -403,7 +403,12 @@ class Progress:
 
 
 def progress(revision: int, step: Progress) -> bytes:
-    out = [varint(Server.PROGRESS), varint(step.rows), varint(step.bytes), varint(step.total_rows)]
+    out = [
+        varint(ServerPacket.PROGRESS),
+        varint(step.rows),
+        varint(step.bytes),
+        varint(step.total_rows),
+    ]
     if revision >= WRITE_INFO:
         out += [varint(step.written_rows), varint(step.written_bytes)]
     return b"".join(out)
@@ -411,14 +416,14 @@ def progress(revision: int, step: Progress) -> bytes:
 
 def profile_info(rows: int, blocks: int, size: int) -> bytes:
     """Rows, blocks and bytes of the result; whether a LIMIT cut it is not told."""
-    counts = [varint(Server.PROFILE_INFO), varint(rows), varint(blocks), varint(size)]
+    counts = [varint(ServerPacket.PROFILE_INFO), varint(rows), varint(blocks), varint(size)]
     return b"".join([*counts, b"\0", varint(0), b"\0"])
 
 
-def data(block: bytes, compressed: bool, packet: int = Server.DATA) -> bytes:
+def data(block: bytes, compressed: bool, packet: int = ServerPacket.DATA) -> bytes:
     """A block (already in the client's dialect) as a packet, for the unnamed result table."""
     return varint(packet) + string("") + (write_frames(block) if compressed else block)
 
 
-PONG: Final = varint(Server.PONG)
-END_OF_STREAM: Final = varint(Server.END_OF_STREAM)
+PONG: Final = varint(ServerPacket.PONG)
+END_OF_STREAM: Final = varint(ServerPacket.END_OF_STREAM)

@@ -14,22 +14,22 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import Final
 
 from relaisctl.stack.clickhouse import blocks, protocol
-from relaisctl.stack.clickhouse.blocks import Block, UnsupportedType
+from relaisctl.stack.clickhouse.blocks import Block, UnsupportedTypeError
 from relaisctl.stack.clickhouse.engine import (
+    BAD_ARGUMENTS,
     QUERY_WAS_CANCELLED,
-    SYNTAX_ERROR,
     Engine,
     EngineError,
     InsertTarget,
     Session,
     first_word,
-    literal,
 )
-from relaisctl.stack.clickhouse.protocol import Client, Progress, ProtocolError, Query, Source
+from relaisctl.stack.clickhouse.protocol import ClientPacket, Progress, ProtocolError, Query, Source
 
 log = logging.getLogger(__name__)
 
@@ -44,49 +44,83 @@ _HTTP_ANSWER: Final = (
 )
 
 
-class Disconnected(Exception):
+class DisconnectedError(Exception):
     """The peer closed the connection, or it timed out."""
 
 
+class Running:
+    """A query that runs for a client, and how to stop it."""
+
+    def __init__(self, engine: Engine, query_id: str) -> None:
+        self._engine = engine
+        self.tag = engine.tag(query_id)
+        self.stopped = False
+
+    def stop(self) -> None:
+        """Kills the query wherever it is. Harmless before it has begun and after it has ended."""
+        self.stopped = True
+        try:
+            self._engine.kill(self.tag)
+        except EngineError as error:
+            log.error("cannot stop a query: %s", error.message)
+
+
 class Watcher(threading.Thread):
-    """Tells who stops waiting for the query that runs for it."""
+    """Stops the queries of those who no longer wait: who sent Cancel, or has gone."""
+
+    _AGAIN_S: Final = 0.2  # a query can be killed only once it is in the list of processes
 
     def __init__(self) -> None:
         super().__init__(name="watcher", daemon=True)
         self._epoll = select.epoll()
         self._lock = threading.Lock()
-        self._watched: dict[int, tuple[socket.socket, Callable[[], None]]] = {}
+        self._watched: dict[int, tuple[socket.socket, Running]] = {}
+        self._leaving: set[int] = set()
 
-    def watch(self, sock: socket.socket, stop: Callable[[], None]) -> None:
-        """Calls ``stop`` once, from the watcher's thread, on Cancel or disconnection."""
+    @contextmanager
+    def watch(self, sock: socket.socket, running: Running) -> Iterator[None]:
+        """Within this context ``running`` is stopped when the peer of ``sock`` stops waiting."""
+        fd = sock.fileno()
         with self._lock:
-            self._watched[sock.fileno()] = (sock, stop)
-            self._epoll.register(sock, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT)
-
-    def forget(self, sock: socket.socket) -> None:
-        """After this ``stop`` is not called any more."""
-        with self._lock:
-            if self._watched.pop(sock.fileno(), None):
-                self._epoll.unregister(sock)
+            self._watched[fd] = (sock, running)
+            self._epoll.register(fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT)
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._watched[fd]
+                self._leaving.discard(fd)
+                self._epoll.unregister(fd)
 
     def run(self) -> None:
         while True:
-            for fd, _ in self._epoll.poll():
-                with self._lock:
+            events = self._epoll.poll(self._AGAIN_S if self._leaving else None)
+            with self._lock:
+                for fd, what in events:
                     if fd in self._watched:
-                        sock, stop = self._watched[fd]
-                        if _stops_waiting(sock):
-                            stop()
+                        self._judge(fd, what)
+                stop = [self._watched[fd][1] for fd in self._leaving]
+            for running in stop:
+                running.stop()
+
+    def _judge(self, fd: int, what: int) -> None:
+        gone = what & (select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR)
+        if gone or _sent_cancel(self._watched[fd][0]):
+            self._leaving.add(fd)
+        else:  # a packet sent ahead; it stays readable, so wait for the end only
+            self._epoll.modify(fd, select.EPOLLRDHUP | select.EPOLLONESHOT)
 
 
-def _stops_waiting(sock: socket.socket) -> bool:
+def _sent_cancel(sock: socket.socket) -> bool:
     try:
-        waiting = sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) in (
+            b"",
+            bytes([ClientPacket.CANCEL]),
+        )
     except BlockingIOError:
         return False
     except OSError:
         return True
-    return waiting == b"" or waiting[0] == Client.CANCEL
 
 
 class Connection:
@@ -100,9 +134,11 @@ class Connection:
         self._source = Source(self._receive)
         self._revision = 0
         self._session: Session | None = None
+        # Of the query that runs, or ran last:
+        self._query_compressed = False
+        self._draining = False  # its INSERT's data is still under way
         self._sent = Progress()
-        self._stopped = False
-        self.name = "%s:%s" % sock.getpeername()[:2]
+        self.name = "{}:{}".format(*sock.getpeername()[:2])
 
     # bytes
 
@@ -112,16 +148,16 @@ class Connection:
         except TimeoutError as error:
             raise ProtocolError("timed out in the middle of a packet") from error
         except OSError as error:
-            raise Disconnected(str(error)) from error
+            raise DisconnectedError(str(error)) from error
         if not data:
-            raise Disconnected
+            raise DisconnectedError
         return data
 
     def _send(self, *packets: bytes) -> None:
         try:
             self._sock.sendall(b"".join(packets))
         except OSError as error:
-            raise Disconnected(str(error)) from error
+            raise DisconnectedError(str(error)) from error
 
     # the conversation
 
@@ -133,9 +169,9 @@ class Connection:
             if self._greet():
                 while True:
                     self._packet()
-        except Disconnected:
+        except DisconnectedError:
             log.debug("%s: left", self.name)
-        except (ProtocolError, UnsupportedType) as error:
+        except (ProtocolError, UnsupportedTypeError) as error:
             log.warning("%s: closed: %s", self.name, error)
             self._farewell(UNEXPECTED_PACKET, f"{error}. (UNEXPECTED_PACKET_FROM_CLIENT)")
         except Exception:
@@ -147,10 +183,8 @@ class Connection:
 
     def stop(self) -> None:
         """Makes ``serve`` return soon; from any thread."""
-        try:
+        with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
 
     def _farewell(self, code: int, message: str) -> None:
         """An error before closing, for a peer that may understand it."""
@@ -162,7 +196,7 @@ class Connection:
             for _ in range(64):
                 if not self._sock.recv(1 << 16):
                     break
-        except (Disconnected, OSError):
+        except (DisconnectedError, OSError):
             pass
 
     def _greet(self) -> bool:
@@ -171,11 +205,13 @@ class Connection:
             log.warning("%s: closed: an HTTP request", self.name)
             self._sock.sendall(_HTTP_ANSWER)
             return False
-        if first != Client.HELLO:
+        if first != ClientPacket.HELLO:
             raise ProtocolError(f"first packet is {first}, not Hello")
         hello = protocol.read_hello(self._source)
         self._revision = hello.revision
-        right = hmac.compare_digest(hello.password.encode(errors="replace"), self._password.encode())
+        right = hmac.compare_digest(
+            hello.password.encode(errors="replace"), self._password.encode()
+        )
         if hello.user not in ("", "default") or not right:
             log.warning("%s: wrong user or password (user %r)", self.name, hello.user)
             self._farewell(
@@ -201,59 +237,116 @@ class Connection:
         self._sock.settimeout(None)
         kind = self._source.varint()
         self._sock.settimeout(PACKET_TIMEOUT_S)
-        if kind == Client.PING:
+        if kind == ClientPacket.PING:
             self._send(protocol.PONG)
-        elif kind == Client.QUERY:
+        elif kind == ClientPacket.QUERY:
             self._query(protocol.read_query(self._source, self._revision))
-        elif kind == Client.DATA:
-            # Data that was under way when its INSERT failed.
-            self._source.string(10_000)
-            raise ProtocolError("data without a query")
-        elif kind != Client.CANCEL:  # a Cancel that came after the end is nothing
+        elif kind == ClientPacket.DATA:
+            self._late_data()
+        elif kind != ClientPacket.CANCEL:  # a Cancel that came after the end is nothing
             raise ProtocolError(f"unknown packet {kind}")
         self._source.release()
 
     # queries
 
     def _query(self, query: Query) -> None:
+        """Runs one query and answers it: the last packet is EndOfStream or Exception."""
         session = self._session
         assert session is not None
-        self._sent, self._stopped = Progress(), False
-        tag = f"/* query_id: {query.id.replace('*/', '')} */ " if query.id else ""
-        tag = self._engine.tag() + tag
+        self._query_compressed, self._draining, self._sent = query.compressed, False, Progress()
+        running = Running(self._engine, query.id)
         started = time.monotonic()
         try:
-            self._no_external_tables(query)
+            tables = self._external_tables()
             session.apply(query.settings)
-            if target := InsertTarget.parse(query.sql):
-                self._insert(session, query, target, tag)
-            else:
-                self._run(session, query, tag)
-            self._send(self._rest_of_progress(), protocol.END_OF_STREAM)
+            with session.temporary(tables):
+                if target := InsertTarget.parse(query.sql):
+                    self._insert(session, target, running)
+                else:
+                    self._run(session, query, running)
+            answer = protocol.END_OF_STREAM
         except EngineError as error:
-            if self._stopped and error.code == QUERY_WAS_CANCELLED:
-                self._send(self._rest_of_progress(), protocol.END_OF_STREAM)
-            else:
-                self._send(protocol.exception(error.code, error.message))
-        except UnsupportedType as error:
-            self._send(protocol.exception(NOT_IMPLEMENTED, f"{error}. (NOT_IMPLEMENTED)"))
+            answer = protocol.exception(error.code, error.message)
+            if running.stopped and error.code == QUERY_WAS_CANCELLED:
+                log.info("%s: stopped a query: its client cancelled it or left", self.name)
+                answer = protocol.END_OF_STREAM
+        except UnsupportedTypeError as error:
+            answer = protocol.exception(NOT_IMPLEMENTED, f"{error}. (NOT_IMPLEMENTED)")
+        except UnicodeEncodeError:
+            answer = protocol.exception(BAD_ARGUMENTS, "The query is not UTF-8. (BAD_ARGUMENTS)")
+        rest = (
+            b""
+            if answer[0] == protocol.ServerPacket.EXCEPTION
+            else self._progress_packet(session.progress)
+        )
+        self._send(rest, answer)
         log.debug("%s: %.1f ms: %.200s", self.name, 1e3 * (time.monotonic() - started), query.sql)
 
-    def _no_external_tables(self, query: Query) -> None:
-        """Reads the tables that a client may send with a query, up to the empty block."""
-        while True:
-            kind = self._source.varint()
-            if kind != Client.DATA:
-                raise ProtocolError(f"packet {kind} where a query's external tables end")
-            name, block = self._data(query)
-            if not block.columns:
-                return
-            log.warning("%s: external table %s ignored", self.name, name)
+    def _run(self, session: Session, query: Query, running: Running) -> None:
+        if self._source.buf[self._source.pos :] == bytes([ClientPacket.CANCEL]):
+            return  # came in one piece with the query
+        sql = _without_format(query.sql)
+        rows = count = size = 0
+        with (
+            self._watcher.watch(self._sock, running),
+            closing(session.execute(sql, query.params, running.tag)) as pieces,
+        ):
+            for piece in pieces:
+                for block in blocks.read_blocks(piece):
+                    if not count:
+                        self._send_block(blocks.header(block.columns))
+                    self._send_block(block)
+                    rows, count, size = rows + block.rows, count + 1, size + block.size
+        if not count and (columns := session.describe(sql, query.params)):
+            self._send_block(blocks.header(columns))
+        self._send(protocol.profile_info(rows, count, size))
 
-    def _data(self, query: Query) -> tuple[str, Block]:
+    def _insert(self, session: Session, target: InsertTarget, running: Running) -> None:
+        """Hands over block after block; all or nothing is committed at the empty one."""
+        columns = session.target_columns(target)
+        for _, spec in columns:
+            blocks.column(spec)  # refuse now what could not be read then
+        with session.insert(target, running.tag) as insert:
+            self._send_block(blocks.header(columns))
+            self._draining = True
+            while (block := self._insert_block()) is not None and block.columns:
+                insert.append(block)
+                self._acknowledge_block()
+            self._draining = False
+            if block is not None:
+                insert.finish()
+                self._acknowledge_block()
+
+    def _insert_block(self) -> Block | None:
+        """The next block of an INSERT; None when the client cancels it."""
+        kind = self._source.varint()
+        if kind == ClientPacket.CANCEL:
+            return None
+        if kind != ClientPacket.DATA:
+            raise ProtocolError(f"packet {kind} where an INSERT's data is expected")
+        return self._data()[1]
+
+    def _late_data(self) -> None:
+        """Blocks that were under way when their INSERT failed, up to the empty one."""
+        if not self._draining:
+            raise ProtocolError("data without a query")
+        self._draining = bool(self._data()[1].columns)
+
+    def _external_tables(self) -> list[tuple[str, Block]]:
+        """Tables that a client sends along with a query, up to the empty block."""
+        tables: list[tuple[str, Block]] = []
+        while True:
+            if (kind := self._source.varint()) != ClientPacket.DATA:
+                raise ProtocolError(f"packet {kind} where a query's external tables end")
+            name, block = self._data()
+            if not block.columns:
+                return tables
+            tables.append((name, block))
+
+    def _data(self) -> tuple[str, Block]:
         """The fields of a Data packet: a table's name and a block."""
         name = self._source.string(10_000)
-        if not query.compressed:
+        if not self._query_compressed:
             return name, blocks.read_block(self._source, self._revision)
         frames = Source(lambda _: protocol.read_frame(self._source))
         block = blocks.read_block(frames, self._revision)
@@ -262,75 +355,23 @@ class Connection:
         self._source.release()
         return name, block
 
-    def _run(self, session: Session, query: Query, tag: str) -> None:
-        sql = _without_format(query.sql)
-        rows = count = size = 0
-        self._watcher.watch(self._sock, lambda: self._kill(tag))
-        try:
-            for piece in session.execute(sql, query.params, tag):
-                for block in blocks.read_blocks(piece):
-                    if not count:
-                        self._send_block(blocks.header(block.columns), query)
-                    self._send_block(block, query)
-                    rows, count, size = rows + block.rows, count + 1, size + len(piece)
-        finally:
-            self._watcher.forget(self._sock)
-        if not count and (columns := session.describe(sql, query.params)):
-            self._send_block(blocks.header(columns), query)
-        self._send(protocol.profile_info(rows, count, size))
-
-    def _insert(self, session: Session, query: Query, target: InsertTarget, tag: str) -> None:
-        inserter, columns = session.insert(target, tag)
-        try:
-            for _, spec in columns:
-                blocks.column(spec)
-            self._send_block(blocks.header(columns), query)
-            while True:
-                kind = self._source.varint()
-                if kind == Client.CANCEL:
-                    return
-                if kind != Client.DATA:
-                    raise ProtocolError(f"packet {kind} where an INSERT's data is")
-                _, block = self._data(query)
-                if not block.columns:
-                    break
-                session.append(inserter, block)
-                self._acknowledge_block()
-            session.finish(inserter)
-            self._acknowledge_block()
-        finally:
-            if not inserter._finished:
-                inserter.cancel()
-
     def _acknowledge_block(self) -> None:
         """Newer clients wait for profile events after each block; they may be empty."""
         if self._revision >= protocol.PROFILE_EVENTS_IN_INSERT:
             events = blocks.EMPTY.client_bytes(self._revision)
-            self._send(protocol.data(events, False, protocol.Server.PROFILE_EVENTS))
+            self._send(protocol.data(events, False, protocol.ServerPacket.PROFILE_EVENTS))
 
-    def _send_block(self, block: Block, query: Query) -> None:
-        self._send(protocol.data(block.client_bytes(self._revision), query.compressed))
-
-    # progress and stopping
+    def _send_block(self, block: Block) -> None:
+        self._send(protocol.data(block.client_bytes(self._revision), self._query_compressed))
 
     def _on_progress(self, now: Progress) -> None:
-        try:
+        """Called in this thread, from inside the engine: an exception there would be lost."""
+        with suppress(DisconnectedError):  # the watcher sees it too, and stops the query
             self._send(self._progress_packet(now))
-        except Disconnected:
-            pass  # the watcher sees it too, and may stop the query
 
     def _progress_packet(self, now: Progress) -> bytes:
-        step = now.since(self._sent)
-        self._sent = now
+        step, self._sent = now.since(self._sent), now
         return protocol.progress(self._revision, step)
-
-    def _rest_of_progress(self) -> bytes:
-        return self._progress_packet(self._session.progress) if self._session else b""
-
-    def _kill(self, tag: str) -> None:
-        self._stopped = True
-        log.info("%s: client has left or cancelled: stopping its query", self.name)
-        self._engine.kill(f"startsWith(query, {literal(tag)})")
 
 
 class Server:
@@ -384,7 +425,12 @@ class Server:
 
         thread = threading.Thread(target=serve, name=connection.name, daemon=True)
         self._connections[connection] = thread
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system gives no more threads
+            log.error("%s: refused: %s", connection.name, error)
+            self._connections.pop(connection)
+            sock.close()
 
 
 _FORMAT: Final = re.compile(r"\s+FORMAT\s+\w+\s*;?\s*$", re.IGNORECASE)
@@ -393,6 +439,3 @@ _FORMAT: Final = re.compile(r"\s+FORMAT\s+\w+\s*;?\s*$", re.IGNORECASE)
 def _without_format(sql: str) -> str:
     """On this protocol results are always blocks; a FORMAT clause is for the client's own use."""
     return sql if first_word(sql) == "INSERT" else _FORMAT.sub("", sql)
-
-
-__all__ = ["Server", "SYNTAX_ERROR"]
