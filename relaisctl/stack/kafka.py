@@ -261,7 +261,7 @@ def _ask_maven(say: Say) -> str:
         if done.returncode != 0:
             errors = [line for line in done.stdout.splitlines() if "ERROR" in line]
             raise EngineUnavailableError(
-                f"Maven cannot resolve its jars: {(errors or ['?'])[0][:200]}"
+                f"Maven cannot resolve its jars: {(errors or ['?'])[0].removeprefix('[ERROR] ')[:200]}"
             )
         return answer.read_text().strip()
 
