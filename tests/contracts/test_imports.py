@@ -1,0 +1,67 @@
+"""Who may import whom holds, and every rule of .importlinter finds what it is there to find."""
+
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.contracts.contracts import ROOT
+
+PLANTED = {
+    "eventkit": ("eventkit/clock.py", "import services.routing.codec"),
+    "services": ("services/analytics/rows.py", "import services.routing.codec"),
+    "alone": ("services/routing/codec.py", "import relaisctl.stack.settings"),
+    "generated-code": ("services/routing/engine.py", "import relais.calls.v1.events_pb2"),
+    "routing-domain": ("services/routing/pool.py", "import pydantic"),
+    "routing-layers": ("services/routing/commands.py", "import services.routing.codec"),
+}
+
+
+def lint_imports(folder: Path) -> str:
+    path = os.pathsep.join((str(folder), str(folder / "proto")))
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout + done.stderr
+
+
+def broken(output: str) -> set[str]:
+    assert "Contracts:" in output, output
+    return set(re.findall(r"^(.+) BROKEN", output, re.MULTILINE))
+
+
+def contracts() -> dict[str, str]:
+    """Of each rule its name."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / ".importlinter")
+    prefix = "importlinter:contract:"
+    return {
+        section.removeprefix(prefix): config[section]["name"]
+        for section in config.sections()
+        if section.startswith(prefix)
+    }
+
+
+def test_nobody_imports_what_they_may_not() -> None:
+    output = lint_imports(ROOT)
+    assert not broken(output), output
+
+
+def test_every_rule_finds_its_violation(tmp_path: Path) -> None:
+    assert set(PLANTED) == set(contracts())
+    for folder in ("eventkit", "services", "relaisctl", "tests/contracts"):
+        shutil.copytree(
+            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    shutil.copy(ROOT / ".importlinter", tmp_path)
+    for name, line in PLANTED.values():
+        path = tmp_path / name
+        path.write_text(f"{path.read_text(encoding='utf-8')}\n{line}\n", encoding="utf-8")
+    assert broken(lint_imports(tmp_path)) == set(contracts().values())
