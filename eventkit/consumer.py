@@ -81,6 +81,7 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
     max_records, max_bytes: a batch is handed over when one of them is reached (bytes of keys and
         values). Fetching goes on meanwhile until twice as much waits: that bounds the memory.
     linger_s: or when its first record has waited so long.
+    group_instance: see KafkaSettings.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         max_bytes: int = 32 << 20,
         linger_s: float = 0.5,
         session_timeout_s: float = 10.0,
+        group_instance: str | None = None,
     ) -> None:
         self._bootstrap = bootstrap
         self._group = group
@@ -105,6 +107,7 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._max_bytes = max_bytes
         self._linger_s = linger_s
         self._session_ms = int(session_timeout_s * 1000)
+        self._group_instance = group_instance
         self._kafka: AIOKafkaConsumer | None = None
         self._inboxes: dict[TopicPartition, _Inbox] = {}
         self._finished: dict[TopicPartition, tuple[int, str]] = {}
@@ -120,6 +123,7 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
         kafka = self._kafka = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             group_id=self._group,
+            group_instance_id=self._group_instance,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             session_timeout_ms=self._session_ms,

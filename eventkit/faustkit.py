@@ -56,8 +56,17 @@ class App(faust.App):
         return {name: at for worker in self.workers for name, at in worker.positions().items()}
 
 
-def make_app(name: str, bootstrap: str, *, session_timeout_s: float = 10.0) -> App:
-    """An app whose consumer group is `name`. Its topics must exist already."""
+def make_app(
+    name: str,
+    bootstrap: str,
+    *,
+    session_timeout_s: float = 10.0,
+    group_instance: str | None = None,
+) -> App:
+    """An app whose consumer group is `name`. Its topics must exist already.
+
+    group_instance: see KafkaSettings.
+    """
     app = App(
         name,
         broker=[f"kafka://{address.strip()}" for address in bootstrap.split(",")],
@@ -69,6 +78,7 @@ def make_app(name: str, bootstrap: str, *, session_timeout_s: float = 10.0) -> A
         topic_allow_declare=False,
         topic_disable_leader=True,
         table_standby_replicas=0,
+        consumer_group_instance_id=group_instance,
         broker_session_timeout=session_timeout_s,
         broker_heartbeat_interval=session_timeout_s / 4,
         broker_rebalance_timeout=session_timeout_s * 2,

@@ -63,6 +63,9 @@ class KafkaSettings(Settings):
     kafka: Annotated[str, AfterValidator(_bootstrap)] = "127.0.0.1:9092"
     dead_letter_limit: int = Field(10_000, ge=0)
     """Bad records in a row, of one partition, before the process stops."""
+    group_instance: str | None = None
+    """A name that is this process's own and stays over restarts (a StatefulSet's pod name): after
+    a crash it gets its partitions back at once and not after the session's timeout."""
 
 
 class ClickHouseSettings(Settings):

@@ -58,6 +58,8 @@ def setup(service: str, settings: Settings) -> None:
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    for chatty in ("faust", "mode"):
+        logging.getLogger(chatty).setLevel(max(logging.root.level, logging.WARNING))
     if settings.telemetry == "off":
         return
     resource = Resource.create({"service.name": service})

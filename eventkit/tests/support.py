@@ -1,0 +1,50 @@
+"""What the tests share besides fixtures."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eventkit.records import Record
+from eventkit.topictable import read_partition
+from relaisctl.stack import Stack
+
+ROOT = Path(__file__).resolve().parents[2]
+
+MakeTopic = Callable[..., Awaitable[str]]
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """The broker that all tests share."""
+
+    bootstrap: str
+    is_tansu: bool
+    stack: Stack
+
+
+async def read_all(kafka: Kafka, topic: str, partitions: int = 1) -> list[Record]:
+    """All records of a topic, partition by partition."""
+    return [
+        record
+        for partition in range(partitions)
+        async for chunk in read_partition(kafka.bootstrap, topic, partition)
+        for record in chunk
+    ]
+
+
+def program(kafka: Kafka, name: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """Start a program of programs.py as a process of its own."""
+    command = [sys.executable, "-m", "eventkit.tests.programs", name, kafka.bootstrap]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [*command, *map(str, arguments)],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stderr=subprocess.PIPE,
+        **options,
+    )
