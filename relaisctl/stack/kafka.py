@@ -259,9 +259,10 @@ def _ask_maven(say: Say) -> str:
                 f"Maven did not resolve its jars in {RESOLVE_TIMEOUT_S:.0f} s"
             ) from None
         if done.returncode != 0:
-            errors = [line for line in done.stdout.splitlines() if "ERROR" in line]
+            lines = done.stdout.splitlines() or ["no reason given"]
+            reason = next((line for line in lines if "ERROR" in line), lines[-1])
             raise EngineUnavailableError(
-                f"Maven cannot resolve its jars: {(errors or ['?'])[0].removeprefix('[ERROR] ')[:200]}"
+                f"Maven cannot resolve its jars: {reason.removeprefix('[ERROR] ')[:200]}"
             )
         return answer.read_text().strip()
 

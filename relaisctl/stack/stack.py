@@ -248,16 +248,22 @@ class Stack:
             fresh = record is None
             if record is None:
                 record = self._spawn(program)
-            elif program.name == "kafka":
-                self._same_broker(record)
+            else:
+                self._must_agree(program, record)
             self._await_ready(program, record)
             took = f"ready in {time.monotonic() - started:.1f} s" if fresh else "runs already"
             self._say(program.name, f"{took} at {record.address}  {record.detail}".rstrip())
         self._furnish(program)
 
-    def _same_broker(self, record: Record) -> None:
+    def _must_agree(self, program: Program, record: Record) -> None:
+        """What runs must be what the settings say, or its clients would look for it elsewhere."""
+        if record.address != program.address:
+            raise StackError(
+                f"{program.name}: it runs at {record.address}, but the settings"
+                f" ({', '.join(program.ports)}) say {program.address}: stop it first"
+            )
         wanted = self.settings.broker
-        if wanted not in (Broker.AUTO, record.variant):
+        if program.name == "kafka" and wanted not in (Broker.AUTO, record.variant):
             raise StackError(
                 f"kafka: {record.variant} is running but RELAIS_BROKER={wanted}: stop it first"
             )
@@ -303,6 +309,8 @@ class Stack:
                 self._say(program.name, f"not ready after {waited:.0f} s: {trouble}")
                 progress = waited + PROGRESS_S
             time.sleep(POLL_S)
+        if not record.alive():  # the answer was somebody else's
+            raise StartFailedError(self._failure(program, "ended while starting"))
 
     def _failure(self, program: Program, what: str) -> str:
         tail = self.processes.log_tail(program.name)

@@ -160,6 +160,12 @@ def test_another_broker_than_the_running_one_is_refused(stack: Stack) -> None:
         again.start(["kafka"])
 
 
+def test_another_port_than_the_running_ones_is_refused(stack: Stack) -> None:
+    moved = replace(stack.settings, ports=Ports.free())
+    with pytest.raises(StackError, match=r"postgres: it runs at .*RELAIS_POSTGRES_PORT.* say "):
+        Stack.of(moved).start(["postgres"])
+
+
 async def test_tansu_starts_with_all_topics_and_says_what_it_is(tmp_path: Path) -> None:
     said: list[str] = []
     settings = StackSettings(home=tmp_path, ports=Ports.free(), broker=Broker.TANSU)
