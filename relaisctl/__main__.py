@@ -2,6 +2,8 @@
 
 import typer
 
+from relaisctl import clients
+from relaisctl.replay import cli as replay
 from relaisctl.stack import cli as stack
 
 app = typer.Typer(name="relaisctl", no_args_is_help=True, add_completion=False, help=__doc__)
@@ -9,6 +11,8 @@ app.command()(stack.up)
 app.command()(stack.down)
 app.command()(stack.status)
 app.command()(stack.topics)
+app.add_typer(clients.app, name="client")
+app.add_typer(replay.app, name="replay")
 
 
 def main() -> None:

@@ -99,7 +99,8 @@ class Mended:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A row that cannot be read: where it is, why, and its text as it stood."""
+    """A row that cannot be read: where it is, why (without the value, so that reasons can be
+    counted), and its text as it stood."""
 
     line: int
     field: str
@@ -308,9 +309,7 @@ def _short(text: str) -> str:
 def _one_of(value: str, known: tuple[str, ...], field: str) -> str:
     if value in known:
         return value
-    raise _UnreadableError(
-        field, f"{_short(value)} is none of {', '.join(known)}" if value else "empty"
-    )
+    raise _UnreadableError(field, f"none of {', '.join(known)}" if value else "empty")
 
 
 def _type(values: list[str], notes: list[str]) -> str:
@@ -327,14 +326,14 @@ def _type(values: list[str], notes: list[str]) -> str:
         notes.append(REDIVIDED)
         values[3], values[4] = values[4], values[3].upper()
         return values[4]
-    raise _UnreadableError("type", f"{_short(value)} is no type" if value else "empty")
+    raise _UnreadableError("type", "no type" if value else "empty")
 
 
 def _date(value: str, latest: date, stand_in: date | None, notes: list[str]) -> date:
     try:
         found, usual = _parse_date(value)
         if found > latest:
-            raise ValueError(f"{_short(value)} is in the future")
+            raise ValueError("in the future")
     except ValueError as error:
         if stand_in is None:
             raise _UnreadableError("date", str(error)) from None
@@ -357,16 +356,16 @@ def _parse_date(value: str) -> tuple[date, bool]:
     """The date, and whether it stands as the format has it: YYMMDD. Raises ValueError."""
     match = _DATE.fullmatch(value)
     if not match:
-        raise ValueError(f"{_short(value)} is no date of the form YYMMDD" if value else "empty")
+        raise ValueError("no date of the form YYMMDD" if value else "empty")
     year, month, day = (int(match[at] or match[other]) for at, other in ((1, 4), (2, 6), (3, 7)))
     if year < 100:
         year += 1900 if year >= 70 else 2000
     try:
         found = date(year, month, day)
     except ValueError:
-        raise ValueError(f"there is no day {_short(value)}") from None
+        raise ValueError("there is no such day") from None
     if year < 1970:
-        raise ValueError(f"{_short(value)} is before 1970")
+        raise ValueError("before 1970")
     return found, len(value) == 6 and value.isdecimal()
 
 
@@ -404,7 +403,7 @@ def _duration(value: str, field: str, start: int | None, end: int | None, notes:
     if value.isdecimal() and value.isascii():
         if len(value) <= 9:
             return int(value) * SECOND_US
-        raise _UnreadableError(field, f"{_short(value)} seconds is longer than anybody lives")
+        raise _UnreadableError(field, "longer than anybody lives")
     seconds = _odd_duration(value)
     if seconds is not None and seconds >= 0:
         notes.append(DURATION_FORMAT)
@@ -413,7 +412,7 @@ def _duration(value: str, field: str, start: int | None, end: int | None, notes:
     if measured is None and seconds is not None and start is not None and end is not None:
         measured = 0  # both the field and the clocks went back: there was no stay
     if measured is None or (measured > 3600 and 0 in (start, end)):  # 0:00:00: did not happen
-        raise _UnreadableError(field, f"{_short(value)} is no duration" if value else "empty")
+        raise _UnreadableError(field, "no duration" if value else "empty")
     notes.append(DURATION_CLOCK)
     return measured * SECOND_US
 

@@ -192,7 +192,7 @@ def test_what_is_unusual_but_readable_is_taken_as_it_is() -> None:
         (line(type=""), "type", "empty"),
         (line(type="??"), "type", "no type"),
         (line(date=""), "date", "empty"),
-        (line(date="990231"), "date", "there is no day"),
+        (line(date="990231"), "date", "there is no such day"),
         (line(date="9908"), "date", "YYMMDD"),
         (line(date="210817"), "date", "future"),
         (line(q_time="4x", q_exit=""), "q_time", "no duration"),
