@@ -1,11 +1,11 @@
 """A kind of rule that import-linter does not have: a module may import these, and nothing else."""
 
 import sys
+from typing import Any
 
 from grimp import ImportGraph
 from importlinter import Contract, ContractCheck, fields, output
 from importlinter.domain.helpers import module_expressions_to_modules
-from importlinter.domain.imports import ModuleExpression
 
 
 class Only(Contract):
@@ -32,7 +32,7 @@ class Only(Contract):
             output.print_error(f"{module} may not import {imported}")
 
 
-def named(graph: ImportGraph, expressions: set[ModuleExpression]) -> set[str]:
+def named(graph: ImportGraph, expressions: Any) -> set[str]:
     """Raises ValueError for a name that is no module: it would be a rule about nothing."""
     modules = module_expressions_to_modules(graph, expressions, raise_if_unmatched=True)
     return {module.name for module in modules}

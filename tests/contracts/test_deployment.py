@@ -53,15 +53,15 @@ def test_processes_wait_for_what_they_need() -> None:
     """In the compose file; in Kubernetes a process starts again until its engines are there."""
     services = compose()["services"]
     for name in PROCESSES:
-        after = {other: need["condition"] for other, need in services[name]["depends_on"].items()}
+        after = {other: what["condition"] for other, what in services[name]["depends_on"].items()}
         wanted = {"topics": "service_completed_successfully"}
         if "RELAIS_CLICKHOUSE" in services[name]["environment"]:
             wanted["clickhouse"] = "service_healthy"
         assert after == wanted
     for service in services.values():
-        for other, need in service.get("depends_on", {}).items():
+        for other, what in service.get("depends_on", {}).items():
             assert other in services
-            if need["condition"] == "service_healthy":
+            if what["condition"] == "service_healthy":
                 assert services[other]["healthcheck"]["test"]
 
 
