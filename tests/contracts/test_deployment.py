@@ -1,9 +1,11 @@
 """The compose file and the manifests say only what the code has, and all that it needs."""
 
+import os
 import re
 import subprocess
 import tomllib
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,13 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from eventkit.settings import PREFIX, Settings
 from relaisctl.__main__ import app as relaisctl
 from relaisctl.stack.services import SERVICES
 from tests.contracts.contracts import ROOT
 from tests.contracts.deployed import (
     BASE,
+    Deployed,
     compose,
     in_compose,
     in_kubernetes,
@@ -47,6 +51,52 @@ def test_topics_are_created_by_a_command_that_exists(place: Any) -> None:
     done = CliRunner().invoke(relaisctl, [*arguments, "--help"])
     assert done.exit_code == 0, done.output
     assert job.environment["RELAIS_KAFKA"]
+
+
+def settings_of(process: str) -> type[Settings]:
+    """`services.routing worker` has the WorkerSettings of services.routing.settings."""
+    package, role = PROCESSES[process].arguments
+    settings = getattr(import_module(f"{package}.settings"), f"{role.title()}Settings")
+    assert issubclass(settings, Settings)
+    return settings
+
+
+@where
+def test_every_variable_is_a_setting_of_its_process(deployed: Deployed) -> None:
+    known = {PREFIX + name.upper() for name in settings_of(deployed.name).model_fields}
+    assert set(deployed.environment) <= known
+
+
+@where
+def test_settings_are_accepted(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    for name, value in deployed.environment.items():
+        monkeypatch.setenv(name, value)
+    settings_of(deployed.name)()
+
+
+@where
+def test_every_address_is_given(deployed: Deployed) -> None:
+    """The defaults are the local stack's, where everything is on 127.0.0.1."""
+    fields = settings_of(deployed.name).model_fields
+    needed = {name for name in fields if name in ADDRESSES or name.endswith("_host")}
+    given = {name.removeprefix(PREFIX).lower() for name in deployed.environment}
+    assert needed <= given
+    hosts = {name: deployed.environment[PREFIX + name.upper()] for name in needed - ADDRESSES}
+    assert set(hosts.values()) == {"0.0.0.0"}
+
+
+@where
+def test_probes_ask_where_the_process_answers(deployed: Deployed) -> None:
+    process = PROCESSES[deployed.name]
+    variable = "RELAIS_HEALTH_PORT" if "health" in process.port else f"{PREFIX}{process.port}_PORT"
+    port = int(deployed.environment[variable.upper()])
+    assert {asked for _, asked in deployed.probes} == {port}
+    # That these answer is seen by tests/integration/test_processes.py.
+    kubernetes = deployed.where.startswith("k8s/")
+    wanted = {"/health/live", "/health/ready"} if kubernetes else {"/health/ready"}
+    assert {path for path, _ in deployed.probes} == wanted
 
 
 def test_processes_wait_for_what_they_need() -> None:

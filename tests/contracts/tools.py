@@ -48,7 +48,7 @@ KUBECONFORM = GoTool("kubeconform", "github.com/yannh/kubeconform", "/cmd/kubeco
 COMPOSE = GoTool("compose-spec", "github.com/compose-spec/compose-go/v2", "/cmd", "v2.16.2")
 
 
-class Skipped(Exception):  # noqa: N818
+class Skipped(Exception):
     """This machine cannot have the tool, for a reason to be told."""
 
 
