@@ -9,7 +9,7 @@ Exception
 """
 
 
-class BadRecord(Exception):  # noqa: N818
+class BadRecord(Exception):
     """A record that no retry can save. `field` is empty where no single field is at fault."""
 
     def __init__(self, reason: str, field: str = "") -> None:
@@ -29,5 +29,5 @@ class Rejected(BadRecord):
     """The domain said no, for `reason`; nothing has changed."""
 
 
-class DeadLetterLimit(Exception):  # noqa: N818
+class DeadLetterLimit(Exception):
     """More bad records of one partition in a row than the limit allows."""

@@ -152,6 +152,11 @@ def snapshot_messages(
     return messages
 
 
+def completing_message(held: Held[S], topic: str, partition: int) -> Message:
+    """Follows the messages of a snapshot: all states are complete as of its offset."""
+    return Message(topic, _COMPLETE, b"", _headers(held), partition=partition)
+
+
 class LogFold(Generic[S, M, O]):
     """The partitions of `topic` that this process holds.
 
@@ -301,9 +306,7 @@ class LogFold(Generic[S, M, O]):
         messages = snapshot_messages(self._fold, held, self._snapshot_topic, partition)
         await self._producer.send_many(messages)
         # Only now: with an idempotent producer the order of sends would do, without one it may not.
-        await self._producer.deliver(
-            Message(self._snapshot_topic, _COMPLETE, b"", _headers(held), partition=partition)
-        )
+        await self._producer.deliver(completing_message(held, self._snapshot_topic, partition))
         held.dirty.clear()
         held.folded = 0
         held.snapshot_at = time.monotonic()

@@ -33,7 +33,7 @@ def note(path: Path, line: object) -> None:
 def consume(
     bootstrap: str, topic: str, group: str, effects: str, max_records: str, die: str, call: str
 ) -> int:
-    """Note each batch's token and content; die before or after the effect of batch number `call`."""
+    """Note each batch's token and content; die before or after the effect of batch `call`."""
     calls = 0
 
     async def handler(batch: Batch) -> Iterable[Bad]:

@@ -1,8 +1,10 @@
 """What the tests share besides fixtures."""
 
+import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,21 @@ class Kafka:
     bootstrap: str
     is_tansu: bool
     stack: Stack
+
+
+async def until(
+    condition: Callable[[], Awaitable[bool]],
+    what: str,
+    process: "subprocess.Popen[str] | None" = None,
+) -> None:
+    """Wait until the condition holds; fails after 30 s, or when the process ends before."""
+    deadline = time.monotonic() + 30
+    while not await condition():
+        if process is not None and process.poll() is not None:
+            raise AssertionError(f"{what}: the process ended\n{process.communicate()[1]}")
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited 30 s in vain: {what}")
+        await asyncio.sleep(0.05)
 
 
 async def read_all(kafka: Kafka, topic: str, partitions: int = 1) -> list[Record]:

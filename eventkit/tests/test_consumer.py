@@ -1,11 +1,11 @@
 """Batches of a BatchConsumer: cut, committed, and after a crash cut the same way again."""
 
 import asyncio
+import itertools
 import json
 import random
 import signal
-import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from eventkit.deadletter import DeadLetters
 from eventkit.errors import DeadLetterLimit, InvalidMessage
 from eventkit.producer import Producer
 from eventkit.records import Bad, Batch, Message, Record
-from eventkit.tests.support import Kafka, MakeTopic, program, read_all
+from eventkit.tests.support import Kafka, MakeTopic, program, read_all, until
 
 
 async def committed(kafka: Kafka, group: str) -> dict[int, tuple[int, str]]:
@@ -151,10 +151,15 @@ async def test_a_batch_repeats_exactly_after_a_crash(
 
 
 async def until_committed(kafka: Kafka, group: str, offset: int) -> None:
-    deadline = time.monotonic() + 30
-    while (await committed(kafka, group)).get(0, (0, ""))[0] < offset:
-        assert time.monotonic() < deadline, f"{group} has not come to {offset}"
-        await asyncio.sleep(0.1)
+    async def there() -> bool:
+        return all(at == offset for at, _ in (await committed(kafka, group)).values())
+
+    await until(there, f"{group} comes to {offset}")
+
+
+def more_in(path: Path) -> Callable[[], Awaitable[bool]]:
+    size = path.stat().st_size
+    return lambda: asyncio.to_thread(lambda: path.stat().st_size > size)
 
 
 async def test_killed_at_any_moment_the_batches_tile_the_log(
@@ -169,18 +174,13 @@ async def test_killed_at_any_moment_the_batches_tile_the_log(
     effects.touch()
     chance = random.Random(7)
     for max_records in (700, 900, 400):
-        size = effects.stat().st_size
         process = program(kafka, "consume", topic, group, effects, max_records, "no", 0)
-        while effects.stat().st_size == size:
-            await asyncio.sleep(0.01)
+        await until(more_in(effects), "a batch", process)
         await asyncio.sleep(chance.random() * 0.15)
         process.kill()
         await asyncio.to_thread(process.communicate)
     process = program(kafka, "consume", topic, group, effects, 800, "no", 0)
-    deadline = time.monotonic() + 30
-    while {at for at, _ in (await committed(kafka, group)).values()} != {30_000}:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.1)
+    await until_committed(kafka, group, 30_000)
     process.terminate()
     await asyncio.to_thread(process.communicate)
 
@@ -192,7 +192,7 @@ async def test_killed_at_any_moment_the_batches_tile_the_log(
         ranges = sorted(tuple(map(int, text.split("-"))) for text in mine)
         assert ranges[0][0] == 0
         assert ranges[-1][1] == 30_000
-        assert all(a[1] == b[0] for a, b in zip(ranges, ranges[1:], strict=False)), ranges
+        assert all(a[1] == b[0] for a, b in itertools.pairwise(ranges)), ranges
 
 
 async def test_two_members_share_and_hand_over(
@@ -203,13 +203,14 @@ async def test_two_members_share_and_hand_over(
     for partition in range(4):
         await fill(producer, topic, 3000, partition)
     seen: dict[tuple[int, int], int] = {}
-    stopped = asyncio.Event()
+    started, stopped = asyncio.Event(), asyncio.Event()
 
     async def handler(batch: Batch) -> Iterable[Bad]:
         await asyncio.sleep(0.02)
         for record in batch.records:
             where = (record.partition, record.offset)
             seen[where] = seen.get(where, 0) + 1
+        started.set()
         if len(seen) == 12_000:
             stopped.set()
         return ()
@@ -227,8 +228,7 @@ async def test_two_members_share_and_hand_over(
         for _ in range(2)
     ]
     first = asyncio.create_task(members[0].run())
-    while not seen:
-        await asyncio.sleep(0.01)
+    await asyncio.wait_for(started.wait(), 30)
     second = asyncio.create_task(members[1].run())
     await asyncio.wait_for(stopped.wait(), 30)
     assert members[1].ready()
@@ -296,7 +296,9 @@ async def test_records_deleted_unread_are_reported(
     await admin.close()
     sink = Sink(30)
     await consume(kafka, topic, sink, DeadLetters(producer, "test")).run()
-    assert [record.offset for batch in sink.batches for record in batch.records] == [*range(70, 100)]
+    assert [record.offset for batch in sink.batches for record in batch.records] == [
+        *range(70, 100)
+    ]
     assert f"{topic}:0: the records 40 to 69 were deleted before they were read" in caplog.text
 
 

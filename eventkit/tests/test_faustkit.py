@@ -17,7 +17,7 @@ import pytest
 from eventkit.faustkit import CRASHED, make_app
 from eventkit.producer import Producer
 from eventkit.records import Message
-from eventkit.tests.support import Kafka, MakeTopic, program, read_all
+from eventkit.tests.support import Kafka, MakeTopic, program, read_all, until
 
 
 def free_port() -> int:
@@ -27,11 +27,11 @@ def free_port() -> int:
 
 
 async def until_copied(kafka: Kafka, topic: str, count: int) -> list[bytes | None]:
-    deadline = time.monotonic() + 30
-    while len(records := await read_all(kafka, topic)) < count:
-        assert time.monotonic() < deadline, f"{len(records)} of {count}"
-        await asyncio.sleep(0.1)
-    return [record.value for record in records]
+    async def there() -> bool:
+        return len(await read_all(kafka, topic)) >= count
+
+    await until(there, f"{count} copies")
+    return [record.value for record in await read_all(kafka, topic)]
 
 
 async def stop(process: "subprocess.Popen[str]") -> tuple[int, float, str]:
@@ -84,21 +84,21 @@ async def test_plain_faust_acknowledges_what_its_agent_failed_on(
         key_serializer="raw",
     )
     seen: list[bytes] = []
+    went_on = asyncio.Event()
 
     async def fails(stream: "faust.StreamT[bytes]") -> None:
         async for value in stream:
             seen.append(value)
             if value == b"3":
                 raise RuntimeError("unforeseen")
+            if value == b"5":
+                went_on.set()
 
     app.agent(app.topic(topic, value_type=bytes))(fails)
     app.finalize()
     await app.start()
     try:
-        deadline = time.monotonic() + 20
-        while len(seen) < 6 and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
-        await asyncio.sleep(0.5)
+        await asyncio.wait_for(went_on.wait(), 30)
     finally:
         await app.stop()
     assert seen == [b"%d" % number for number in range(6)], "it goes on behind the failure"
@@ -132,11 +132,12 @@ async def test_a_sigkill_repeats_and_loses_nothing(
     process.kill()
     await asyncio.to_thread(process.communicate)
     process = program(kafka, "each", topic, outputs, f"{topic}-group", 0)
-    expected = {b"%d" % n for n in range(3000)}
-    deadline = time.monotonic() + 30
-    while {r.value for r in await read_all(kafka, outputs)} != expected:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.2)
+
+    async def all_there() -> bool:
+        copied = {record.value for record in await read_all(kafka, outputs)}
+        return copied == {b"%d" % n for n in range(3000)}
+
+    await until(all_there, "every record is copied", process)
     code, _, errors = await stop(process)
     assert code == 0, errors
 
@@ -147,13 +148,16 @@ async def test_health_is_served_and_nothing_of_faust(
     topic, outputs, port = await make_topic(), await make_topic(), free_port()
     process = program(kafka, "each", topic, outputs, f"{topic}-group", port)
     try:
-        deadline = time.monotonic() + 20
-        while await asyncio.to_thread(ask, port, "/health/ready") != (200, "ok"):
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.1)
+
+        async def ready() -> bool:
+            return await asyncio.to_thread(ask, port, "/health/ready") == (200, "ok")
+
+        await until(ready, "the worker is ready", process)
         assert await asyncio.to_thread(ask, port, "/health/live") == (200, "ok")
         assert (await asyncio.to_thread(ask, port, "/"))[0] == 404
-        listening = [c for c in psutil.Process(process.pid).net_connections() if c.status == "LISTEN"]
+        listening = [
+            c for c in psutil.Process(process.pid).net_connections() if c.status == "LISTEN"
+        ]
         assert [connection.laddr.port for connection in listening] == [port]
     finally:
         code, seconds, errors = await stop(process)
