@@ -216,7 +216,8 @@ def column(spec: str) -> Column:
 @dataclass(frozen=True)
 class Block:
     """A walked block: names and types, rows, and its bytes cut at the places where the dialects
-    differ: ``cuts[0]`` is the counts, then for each column its name and type, then its data."""
+    differ: ``cuts[0]`` is the counts, then for each column its name and type, then its data.
+    Joined, the cuts are the block as chDB reads and writes it."""
 
     columns: list[tuple[str, str]]
     rows: int
@@ -227,9 +228,13 @@ class Block:
         """Bytes of the block as the engine knows it."""
         return sum(map(len, self.cuts))
 
-    def engine_bytes(self) -> bytes:
-        """The block as chDB reads and writes it."""
-        return b"".join(self.cuts)
+    def called(self, columns: list[tuple[str, str]]) -> Block:
+        """The same data under other names and types, of the same widths."""
+        if columns == self.columns:
+            return self
+        cuts = list(self.cuts)
+        cuts[1::2] = [protocol.string(name) + protocol.string(spec) for name, spec in columns]
+        return Block(columns, self.rows, cuts)
 
     def client_bytes(self, revision: int) -> bytes:
         """The block as a client of ``revision`` reads and writes it."""

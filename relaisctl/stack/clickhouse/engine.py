@@ -1,8 +1,8 @@
 """chDB as an engine for several clients: sessions that know nothing of packets.
 
 What chDB gives: any number of connections to one data folder in one process, which run in
-parallel; ``send_query`` streams a SELECT chunk by chunk; ``send_insert`` takes raw Native bytes
-and commits them on ``finish``. What it lacks, and is added here:
+parallel; ``send_query``, which streams a SELECT chunk by chunk; ``FROM INFILE``, which inserts
+Native blocks from a file. What it lacks, and is added here:
 
 * settings of one query: ``SET`` before it, and set back before the next that does not want them;
 * stopping a query: each runs behind a comment that names it, by which ``KILL QUERY`` finds it;
@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 from urllib.parse import quote
 
 import chdb
@@ -36,6 +39,7 @@ SYNTAX_ERROR: Final = 62
 UNKNOWN_SETTING: Final = 115
 QUERY_WAS_CANCELLED: Final = 394
 STD_EXCEPTION: Final = 1001
+_SPILL_BYTES: Final = 256 << 20
 _STREAMED: Final = ("SELECT", "WITH", "(")
 _NOT_STREAMABLE: Final = "Streaming query is not supported"
 
@@ -84,6 +88,27 @@ def identifier(name: str) -> str:
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
+def _query(
+    conn: Connection, sql: str, form: str = "Null", params: Mapping[str, str] | None = None
+) -> Any:
+    try:
+        return conn.query(sql, form, params=dict(params or {}))
+    except RuntimeError as error:
+        raise _error(error) from error
+
+
+def _rows(conn: Connection, sql: str, params: Mapping[str, str] | None = None) -> list[list[Any]]:
+    text = _query(conn, sql, "JSONCompactEachRow", params).bytes().decode()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def _set(conn: Connection, settings: Mapping[str, str | None]) -> None:
+    """Sets all or, when one of them is refused, those before it; None is the default."""
+    if settings:
+        pairs = (f"{n} = {'DEFAULT' if v is None else literal(v)}" for n, v in settings.items())
+        _query(conn, "SET " + ", ".join(pairs))
+
+
 class Engine:
     """One data folder, owned by this process. Thread-safe.
 
@@ -92,19 +117,19 @@ class Engine:
 
     def __init__(self, data: Path) -> None:
         data.mkdir(parents=True, exist_ok=True)
-        self._path = quote(str(data.resolve()), safe="/")
+        self.data = data.resolve()
         self._control = self.connect()
         self._lock = threading.Lock()
         self._tags = itertools.count(1)
-        rows = self._ask("SELECT name, value, changed FROM system.settings")
+        rows = _rows(self._control, "SELECT name, value, changed FROM system.settings")
         self.settings = frozenset(name for name, _, _ in rows)
         self.changed_settings = {name: value for name, value, changed in rows if changed}
-        version, self.timezone = self._ask("SELECT version(), timezone()")[0]
+        version, self.timezone = _rows(self._control, "SELECT version(), timezone()")[0]
         major, minor, patch = (int(part) for part in str(version).split(".")[:3])
         self.version = (major, minor, patch)
 
     def connect(self) -> Connection:
-        return chdb.connect(self._path)
+        return chdb.connect(quote(str(self.data), safe="/"))
 
     def session(self, database: str, on_progress: OnProgress) -> Session:
         """Raises EngineError (81) when the database does not exist."""
@@ -120,15 +145,7 @@ class Engine:
     def kill(self, tag: str) -> None:
         """Asks the query behind ``tag`` to stop, if it runs. Raises EngineError."""
         with self._lock:
-            try:
-                condition = f"startsWith(query, {literal(tag)})"
-                self._control.query(f"KILL QUERY WHERE {condition} ASYNC", "Null")
-            except RuntimeError as error:
-                raise _error(error) from error
-
-    def _ask(self, sql: str) -> list[list[Any]]:
-        text = self._control.query(sql, "JSONCompactEachRow").bytes().decode()
-        return [json.loads(line) for line in text.splitlines()]
+            _query(self._control, f"KILL QUERY WHERE startsWith(query, {literal(tag)}) ASYNC")
 
     def close(self) -> None:
         with self._lock:
@@ -152,11 +169,7 @@ class Session:
         self._initial = engine.changed_settings
         self._base: dict[str, str] = dict(_BASE_SETTINGS)  # what the session itself has set
         self._applied: dict[str, str] = {}  # what the last query has set on top
-        try:
-            self._open()
-        except EngineError:
-            self.close()
-            raise
+        self._conn = self._connect(self._progress)
 
     def close(self) -> None:
         self._conn.close()
@@ -177,17 +190,13 @@ class Session:
         stale = [name for name in self._applied if name not in wanted]
         changed = {n: value for n, value in wanted.items() if self._applied.get(n) != value}
         try:
-            self._set({name: self._base.get(name) for name in stale})
+            _set(self._conn, {name: self._base.get(name) for name in stale})
         except EngineError:  # such as readonly = 1, which forbids to set it back
-            self._reopen()
-            changed = wanted
-        self._applied = wanted  # also if setting them fails halfway: they are set back then
-        self._set(changed)
-
-    def _set(self, settings: Mapping[str, str | None]) -> None:
-        if settings:
-            pairs = (f"{n} = {'DEFAULT' if v is None else literal(v)}" for n, v in settings.items())
-            self._query("SET " + ", ".join(pairs))
+            self._conn.close()  # and its temporary tables are gone
+            self._applied, changed = {}, wanted
+            self._conn = self._connect(self._progress)
+        self._applied = wanted  # also when one is refused: those before it are set back then
+        _set(self._conn, changed)
 
     def _session_set(self, sql: str) -> None:
         """A client's own SET: lasts, so it becomes what later queries are set back to."""
@@ -197,18 +206,19 @@ class Session:
         own = {name: value for name, value in changed if self._initial.get(name) != value}
         self._base = {**_BASE_SETTINGS, **own}
 
-    def _reopen(self) -> None:
-        """A new connection to the engine with the same database and settings of the session.
-        Temporary tables are gone."""
-        self._conn.close()
-        self._open()
-
-    def _open(self) -> None:
-        self._conn = self._engine.connect()
-        self._conn.set_progress_callback(self._progress)
-        self._set(self._base)
-        if self._database:
-            self._query(f"USE {identifier(self._database)}")
+    def _connect(self, on_progress: Callable[[Mapping[str, int]], None] | None) -> Connection:
+        """A connection to the engine with the database and all settings of this session."""
+        conn = self._engine.connect()
+        try:
+            if on_progress:
+                conn.set_progress_callback(on_progress)
+            if self._database:
+                _query(conn, f"USE {identifier(self._database)}")
+            _set(conn, {**self._base, **self._applied})
+        except EngineError:
+            conn.close()
+            raise
+        return conn
 
     # queries
 
@@ -281,14 +291,36 @@ class Session:
         word = first_word(sql)
         try:
             if word in _STREAMED:
-                rows = self._rows(f"DESCRIBE ({sql.rstrip().rstrip(';')}\n)", params)
-                return [(row[0], row[1]) for row in rows]
+                return self._describe(self._conn, sql, params)
             if word in ("SHOW", "DESCRIBE", "DESC", "EXPLAIN"):
                 text = self._query(sql, "JSONCompact", params).bytes().decode()
                 return [(item["name"], item["type"]) for item in json.loads(text)["meta"]]
         except EngineError:
             pass  # the query itself has succeeded: its result is empty, only nameless
         return []
+
+    def with_zones(self, columns: Columns, sql: str, params: Mapping[str, str]) -> Columns:
+        """Columns of a result with the time zones that its blocks do not tell.
+
+        In the dialect of revision 0 a DateTime('Asia/Jerusalem') is called DateTime (DateTime64
+        keeps its zone), so when there is one the query is described. That is done on another
+        connection, because this one streams; where it fails, as it does for temporary tables,
+        which are this one's, the zone stays unknown.
+        """
+        if all(spec != "DateTime" for _, spec in columns) or first_word(sql) not in _STREAMED:
+            return columns
+        other = self._connect(None)
+        try:
+            described = self._describe(other, sql, params)
+        except EngineError:
+            return columns
+        finally:
+            other.close()
+        return described if len(described) == len(columns) else columns
+
+    def _describe(self, conn: Connection, sql: str, params: Mapping[str, str]) -> Columns:
+        rows = _rows(conn, f"DESCRIBE ({sql.rstrip().rstrip(';')}\n)", params)
+        return [(row[0], row[1]) for row in rows]
 
     # inserts
 
@@ -297,29 +329,32 @@ class Session:
         try:
             rows = self._rows(f"DESCRIBE (SELECT {target.columns} FROM {target.table})")
         except EngineError:
-            self._send_insert(target.sql).cancel()  # its error names what is wrong with an INSERT
+            self._query(target.sql_from("/dev/null"))  # its error names what is wrong with INSERT
             raise
         return [(row[0], row[1]) for row in rows]
 
     @contextmanager
     def insert(self, target: InsertTarget, tag: str = "") -> Iterator[Insert]:
-        """An INSERT of blocks. Left without ``finish`` it is cancelled, and nothing is stored.
+        """An INSERT of blocks. Left without ``finish`` nothing has been stored.
 
-        The engine itself commits early what exceeds ``min_insert_block_size_rows`` (a million)
-        or ``_bytes`` (256 MiB) in one INSERT, as the server does.
+        The engine commits separately what exceeds ``min_insert_block_size_rows`` (a million) or
+        ``_bytes`` (256 MiB) in one INSERT, as the server does.
         """
         self.progress = Progress()
-        inserter = self._send_insert(tag + target.sql)
+        insert = Insert(self, target, tag, self._engine.data)
         try:
-            yield Insert(self, inserter)
+            yield insert
         finally:
-            inserter.cancel()  # does nothing after finish
+            insert.close()
 
-    def _send_insert(self, sql: str) -> Any:
+    def insert_file(self, target: InsertTarget, path: str, tag: str) -> None:
+        """Inserts a file of Native blocks."""
         try:
-            return self._conn.send_insert(sql, "Native")
-        except RuntimeError as error:
-            raise _error(error) from error
+            result = self._query(tag + target.sql_from(path))
+        except EngineError as error:
+            raise error.without(tag) from error
+        self.progress.written_rows = result.rows_written()
+        self.progress.written_bytes = result.bytes_written()
 
     @contextmanager
     def temporary(self, tables: Sequence[tuple[str, Block]]) -> Iterator[None]:
@@ -341,14 +376,10 @@ class Session:
     # helpers
 
     def _query(self, sql: str, form: str = "Null", params: Mapping[str, str] | None = None) -> Any:
-        try:
-            return self._conn.query(sql, form, params=dict(params or {}))
-        except RuntimeError as error:
-            raise _error(error) from error
+        return _query(self._conn, sql, form, params)
 
-    def _rows(self, sql: str, params: Mapping[str, str] | None = None) -> list[list[Any]]:
-        text = self._query(sql, "JSONCompactEachRow", params).bytes().decode()
-        return [json.loads(line) for line in text.splitlines()]
+    def _rows(self, sql: str) -> list[list[Any]]:
+        return _rows(self._conn, sql)
 
     def _progress(self, now: Mapping[str, int]) -> None:
         if not self._reporting:  # a query of our own, such as DESCRIBE
@@ -368,29 +399,45 @@ class Session:
 
 
 class Insert:
-    """An open INSERT: ``append`` any number of blocks, then ``finish``. Both raise EngineError.
+    """An open INSERT: ``append`` any number of blocks, then ``finish``.
 
-    What was appended is on disk when ``finish`` has returned, and only then: a part's files are
-    written and renamed into place, so it outlives a SIGKILL (a power cut may still undo it).
+    Blocks are collected in a memory file, beyond 256 MiB in a nameless one on disk, which the
+    engine reads by its path when the last has come. So an INSERT whose client leaves has not
+    begun; and it is one plain INSERT, with the server's deduplication. (chDB's own streaming
+    insert looks made for this, but reports success when the final commit has failed: a violated
+    constraint or an error in a view would be acknowledged and lost.)
+
+    When ``finish`` has returned, the parts' files are written and renamed into place: that
+    outlives a SIGKILL (a power cut may still undo it, as on a server without fsync).
     """
 
-    def __init__(self, session: Session, inserter: Any) -> None:
+    def __init__(self, session: Session, target: InsertTarget, tag: str, spill: Path) -> None:
         self._session = session
-        self._inserter = inserter
+        self._target = target
+        self._tag = tag
+        self._spill = spill
+        self._in_memory = True
+        self._file: IO[bytes] = os.fdopen(os.memfd_create("insert"), "w+b")
 
     def append(self, block: Block) -> None:
-        try:
-            self._inserter.append(block.engine_bytes())
-        except RuntimeError as error:
-            raise _error(error) from error
+        self._file.writelines(block.cuts)
+        if self._in_memory and self._file.tell() > _SPILL_BYTES:
+            on_disk = tempfile.TemporaryFile(dir=self._spill)  # noqa: SIM115  (closed by close)
+            self._file.seek(0)
+            shutil.copyfileobj(self._file, on_disk, 1 << 20)
+            self._file.close()
+            self._file, self._in_memory = on_disk, False
 
     def finish(self) -> None:
-        try:
-            result = self._inserter.finish()
-        except RuntimeError as error:
-            raise _error(error) from error
-        self._session.progress.written_rows = result.rows_written
-        self._session.progress.written_bytes = result.bytes_written
+        """Raises EngineError; then nothing is stored of what one commit would have taken."""
+        self._file.flush()
+        if self._file.tell():
+            self._session.insert_file(
+                self._target, f"/proc/self/fd/{self._file.fileno()}", self._tag
+            )
+
+    def close(self) -> None:
+        self._file.close()
 
 
 # --- reading SQL, as little as possible ----------------------------------------------------------
@@ -425,7 +472,13 @@ class InsertTarget:
     def __init__(self, table: str, columns: str | None, settings: str) -> None:
         self.table = re.sub(r"^FUNCTION\s+", "", table, flags=re.IGNORECASE)
         self.columns = columns.strip() if columns and columns.strip() else "*"
-        self.sql = f"INSERT INTO {table}{f' ({columns})' if columns else ''} {settings}"
+        self._into = f"INSERT INTO {table}{f' ({columns})' if columns else ''}"
+        self._settings = settings
+
+    def sql_from(self, path: str) -> str:
+        """The same INSERT, of a file's blocks."""
+        infile = f"FROM INFILE {literal(path)} COMPRESSION 'none'"
+        return f"{self._into} {infile} {self._settings} FORMAT Native"
 
     @classmethod
     def parse(cls, sql: str) -> InsertTarget | None:

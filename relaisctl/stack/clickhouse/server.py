@@ -23,6 +23,7 @@ from relaisctl.stack.clickhouse.blocks import Block, UnsupportedTypeError
 from relaisctl.stack.clickhouse.engine import (
     BAD_ARGUMENTS,
     QUERY_WAS_CANCELLED,
+    Columns,
     Engine,
     EngineError,
     InsertTarget,
@@ -287,6 +288,7 @@ class Connection:
             return  # came in one piece with the query
         sql = _without_format(query.sql)
         rows = count = size = 0
+        columns: Columns = []
         with (
             self._watcher.watch(self._sock, running),
             closing(session.execute(sql, query.params, running.tag)) as pieces,
@@ -294,8 +296,9 @@ class Connection:
             for piece in pieces:
                 for block in blocks.read_blocks(piece):
                     if not count:
-                        self._send_block(blocks.header(block.columns))
-                    self._send_block(block)
+                        columns = session.with_zones(block.columns, sql, query.params)
+                        self._send_block(blocks.header(columns))
+                    self._send_block(block.called(columns))
                     rows, count, size = rows + block.rows, count + 1, size + block.size
         if not count and (columns := session.describe(sql, query.params)):
             self._send_block(blocks.header(columns))
