@@ -27,7 +27,7 @@ Skills = tuple[tuple[str, int], ...]
 """(skill, level) pairs, sorted, each skill once. An agent's levels, or a call's least levels."""
 
 
-class Invalid(ValueError):  # noqa: N818
+class Invalid(ValueError):
     """A value that no command may have: `field` says where, `reason` why."""
 
     def __init__(self, field: str, reason: str) -> None:

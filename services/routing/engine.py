@@ -26,7 +26,7 @@ REPORTS_KEPT = 16
 _WORKING = (AgentState.RESERVED, AgentState.BUSY, AgentState.OTHER_CALL, AgentState.WRAP_UP)
 
 
-class Rejected(Exception):  # noqa: N818
+class Rejected(Exception):
     """The command contradicts what the pool knows; nothing has changed."""
 
     def __init__(self, reason: str, field: str = "") -> None:
