@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import Any, Generic, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 from eventkit import telemetry
 from eventkit.errors import BadRecord
@@ -69,17 +70,25 @@ class TopicTable(Generic[V]):
         await consumer.start()
         self._consumer = consumer
         try:
-            await consumer.topics()
-            numbers = consumer.partitions_for_topic(self._topic)
-            if not numbers:
-                raise LookupError(f"topic {self._topic} does not exist")
-            self._partitions = [TopicPartition(self._topic, number) for number in numbers]
+            self._partitions = await self._find_partitions()
             consumer.assign(self._partitions)
             await consumer.seek_to_beginning(*self._partitions)
             await self.refresh()
         except BaseException:
             await self.stop()
             raise
+
+    async def _find_partitions(self) -> list[TopicPartition]:
+        # A consumer without a subscription knows no topic's partitions; the admin client asks.
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+        await admin.start()
+        try:
+            [topic] = await admin.describe_topics([self._topic])
+        finally:
+            await admin.close()
+        if not topic["partitions"]:
+            raise LookupError(f"topic {self._topic} does not exist")
+        return [TopicPartition(self._topic, one["partition"]) for one in topic["partitions"]]
 
     async def stop(self) -> None:
         if self._consumer is not None:
