@@ -288,12 +288,17 @@ def _as_it_is(values: Column, _: Limits, errors: Errors) -> Column:
     return values
 
 
-def _micros(values: Column) -> list[int]:
+def micros(value: Any) -> int:
+    """A Timestamp or Duration in microseconds."""
+    return int(value.seconds * 1_000_000 + value.nanos // 1000)
+
+
+def _all_micros(values: Column) -> list[int]:
     return [value.seconds * 1_000_000 + value.nanos // 1000 for value in values]
 
 
 def _times(name: str, required: bool, values: Column, limits: Limits, errors: Errors) -> Column:
-    times = _micros(values)
+    times = _all_micros(values)
     if min(times) < required or max(times) > limits.lowest:
         for row, time in enumerate(times):
             if fault := time_fault(time, limits[row], required):
@@ -311,13 +316,19 @@ def time_fault(time: int, limit: int, required: bool) -> str:
 
 
 def _durations(name: str, values: Column, _: Limits, errors: Errors) -> Column:
-    durations = _micros(values)
+    durations = _all_micros(values)
     if min(durations) < 0 or max(durations) > MAX_DURATION_US:
         for row, duration in enumerate(durations):
-            if not 0 <= duration <= MAX_DURATION_US:
-                fault = f"{duration / 1e6} s is not between nothing and a year"
+            if fault := duration_fault(duration):
                 errors.setdefault(row, InvalidMessage(name, fault))
     return durations
+
+
+def duration_fault(duration: int) -> str:
+    """What is wrong with a duration (microseconds), or nothing."""
+    if 0 <= duration <= MAX_DURATION_US:
+        return ""
+    return f"{duration / 1e6} s is not between nothing and a year"
 
 
 def _versions(values: Column, _: Limits, errors: Errors) -> Column:
@@ -349,9 +360,15 @@ def _ids(
         wrong.discard("")
     for row, text in enumerate(values) if wrong else ():
         if text in wrong:
-            fault = f"{text[:128]!r} is no id" if text else "missing"
-            errors.setdefault(row, InvalidMessage(name, fault))
+            errors.setdefault(row, InvalidMessage(name, id_fault(text, pattern)))
     return values
+
+
+def id_fault(text: str, pattern: re.Pattern[str]) -> str:
+    """What is wrong with an id, or nothing."""
+    if pattern.fullmatch(text):
+        return ""
+    return f"{text[:128]!r} is no id" if text else "missing"
 
 
 def _levels(level: Callable[[Any], int], values: Column, limits: Limits, errors: Errors) -> Column:
@@ -359,7 +376,7 @@ def _levels(level: Callable[[Any], int], values: Column, limits: Limits, errors:
     levels = [{one.skill: level(one) for one in value} if value else {} for value in values]
     for row, one in enumerate(levels) if any(levels) else ():
         if wrong := [skill for skill in one if not ID.fullmatch(skill)]:
-            errors.setdefault(row, InvalidMessage("skill", f"{wrong[0][:128]!r} is no id"))
+            errors.setdefault(row, InvalidMessage("skill", id_fault(wrong[0], ID)))
     return levels
 
 
