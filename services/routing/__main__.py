@@ -1,0 +1,122 @@
+"""`python -m services.routing api|worker`: the only wiring."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+
+import uvicorn
+
+from eventkit import telemetry
+from eventkit.clock import SystemClock
+from eventkit.deadletter import DeadLetters
+from eventkit.faustkit import run_worker
+from eventkit.health import HealthServer
+from eventkit.producer import Producer
+from eventkit.settings import load
+from services.routing.settings import ApiSettings, WorkerSettings
+
+log = logging.getLogger("services.routing")
+
+GRACE_S = 5.0
+
+
+def api() -> int:
+    settings = load(ApiSettings)
+    telemetry.setup("routing-api", settings)
+    try:
+        asyncio.run(_serve(settings))
+    finally:
+        telemetry.shutdown()
+    return 0
+
+
+async def _serve(settings: ApiSettings) -> None:
+    # Here, so that a worker does not load two web servers.
+    from services.routing.api import make_api
+    from services.routing.rpc import start_rpc
+    from services.routing.service import Reports, clients_table
+
+    clock = SystemClock()
+    # linger_ms: reports that arrive together share a request, at the price of a millisecond.
+    producer = Producer(settings.kafka, linger_ms=1, client_id="routing-api")
+    async with producer, clients_table(settings.kafka) as clients:
+        reports = Reports(producer, clients, clock, settings.routing_ack_s)
+        host = settings.routing_host
+        rpc, grpc_port = await start_rpc(reports, f"{host}:{settings.routing_grpc_port}")
+        server = _Http(
+            uvicorn.Config(
+                make_api(reports),
+                host=host,
+                port=settings.routing_http_port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=int(GRACE_S),
+            )
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, server.ask_to_stop)
+        log.info("gRPC on %s:%d", host, grpc_port)
+        try:
+            await server.serve()
+        finally:
+            await rpc.stop(GRACE_S)
+
+
+class _Http(uvicorn.Server):
+    """uvicorn's own signal handling would end the process before the producer has stopped."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def ask_to_stop(self) -> None:
+        self.should_exit = True
+
+
+def worker() -> int:
+    from services.routing.stream import make_worker
+
+    settings = load(WorkerSettings)
+    telemetry.setup("routing-worker", settings)
+    clock = SystemClock()
+    producer = Producer(settings.kafka, linger_ms=0, client_id="routing-worker")
+    dead_letters = DeadLetters(producer, "routing-worker", limit=settings.dead_letter_limit)
+    app = make_worker(
+        settings.kafka,
+        producer,
+        clock,
+        dead_letters,
+        snapshot_every=settings.routing_snapshot_every,
+        snapshot_s=settings.routing_snapshot_s,
+        session_s=settings.routing_session_s,
+        group_instance=settings.group_instance,
+    )
+    start, stop = [producer.start], [producer.stop]
+    if settings.health_port is not None:
+        health = HealthServer(
+            app, settings.health_host, settings.health_port, settings.health_stuck_s
+        )
+        start.append(health.start)
+        stop.insert(0, health.stop)
+    try:
+        return run_worker(app, start=start, stop=stop)
+    finally:
+        telemetry.shutdown()
+
+
+PROCESSES = {"api": api, "worker": worker}
+
+
+def main() -> int:
+    if len(sys.argv) != 2 or sys.argv[1] not in PROCESSES:
+        print(f"usage: python -m services.routing {'|'.join(PROCESSES)}", file=sys.stderr)
+        return 2
+    return PROCESSES[sys.argv[1]]()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""The use case of both edges: a report becomes a command in the log, or it is refused.
+
+Unavailable and commands.Invalid are all that a caller has to expect.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import TypeVar
+
+from aiokafka.errors import KafkaError
+from opentelemetry.context import Context
+
+from eventkit import telemetry
+from eventkit.clock import Clock
+from eventkit.producer import Producer
+from eventkit.records import Message
+from eventkit.topictable import TopicTable
+from services.routing import codec, metrics
+from services.routing import commands as c
+
+TOPIC = "routing-commands"
+CLIENTS_TOPIC = "client-events"
+AHEAD = 60 * c.SECOND
+"""How far a report's clock may be ahead of ours."""
+
+T = TypeVar("T")
+
+
+class Unavailable(Exception):
+    """Kafka has not acknowledged in time. It may still arrive; sending it again is harmless."""
+
+
+def clients_table(bootstrap: str) -> TopicTable[bool]:
+    """The registered clients, by their id."""
+    return TopicTable(bootstrap, CLIENTS_TOPIC, codec.decode_client)
+
+
+class Reports:
+    """ack_s: how long Kafka may take, for each step of a report."""
+
+    def __init__(
+        self, producer: Producer, clients: TopicTable[bool], clock: Clock, ack_s: float
+    ) -> None:
+        self._producer = producer
+        self._clients = clients
+        self._clock = clock
+        self._ack_s = ack_s
+
+    async def put(
+        self,
+        pool_id: str,
+        body: c.Body,
+        *,
+        client_id: str = c.CENTRE,
+        occurred_at: int | None = None,
+        actor: str = "",
+        context: Context | None = None,
+    ) -> str:
+        """Put a report into the log; returns its command's id once Kafka has acknowledged it.
+
+        occurred_at: microseconds since the epoch; None: now. context: the caller's trace.
+        Raises commands.Invalid and Unavailable.
+        """
+        kind = type(body).__name__
+        outcome = "invalid"
+        with telemetry.tracer.start_as_current_span(f"report {kind}", context=context) as span:
+            try:
+                command = self._command(pool_id, body, client_id, occurred_at, actor)
+                span.set_attribute("relais.pool_id", pool_id)
+                span.set_attribute("relais.stream_id", command.correlation_id)
+                value = codec.encode_command(command)
+                if isinstance(body, c.CallCommand):
+                    await self._check_registered(client_id)
+                outcome = "unavailable"
+                await self._in_time(self._producer.deliver(Message(TOPIC, pool_id.encode(), value)))
+                outcome = "accepted"
+                return command.command_id
+            finally:
+                metrics.REPORTS.add(1, {"outcome": outcome, "command": kind})
+
+    async def check_log(self) -> None:
+        """Raise Unavailable when Kafka does not answer."""
+        await self._in_time(self._clients.refresh())
+
+    def _command(
+        self, pool_id: str, body: c.Body, client_id: str, occurred_at: int | None, actor: str
+    ) -> c.Command:
+        now = self._clock.now_us()
+        if occurred_at is None:
+            occurred_at = now
+        command = c.command_for(
+            pool_id,
+            body,
+            command_id="-",
+            client_id=client_id,
+            occurred_at=occurred_at,
+            recorded_at=now,
+            actor=actor,
+        )
+        c.check(command)
+        if occurred_at > now + AHEAD:
+            raise c.Invalid("occurred_at", "more than a minute ahead of this machine's clock")
+        command_id = codec.command_id(pool_id, client_id, occurred_at, body)
+        return replace(command, command_id=command_id)
+
+    async def _check_registered(self, client_id: str) -> None:
+        key = client_id.encode()
+        if self._clients.get(key):
+            return
+        await self._in_time(self._clients.refresh())
+        if not self._clients.get(key):
+            raise c.Invalid(
+                "client_id",
+                f"{client_id} is not registered: relaisctl client add {client_id} --zone ZONE",
+            )
+
+    async def _in_time(self, step: Awaitable[T]) -> T:
+        # Shielded, because giving up on an answer must not break what others wait for too.
+        try:
+            return await asyncio.wait_for(asyncio.shield(step), self._ack_s)
+        except TimeoutError:
+            raise Unavailable(f"Kafka has not answered within {self._ack_s:g} s") from None
+        except KafkaError as error:
+            raise Unavailable(f"Kafka: {error}") from error
