@@ -135,7 +135,6 @@ def restore_states(fold: Fold[S, M, O], snapshots: Iterable[Record]) -> Held[S]:
             held.states[key] = fold.decode_state(record.value)
         if record.offset > writer != _number(record, _HOLDER):
             held.offset = min(held.offset, offset)
-            held.dirty.add(key)
     return held
 
 
