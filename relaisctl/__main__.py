@@ -2,7 +2,7 @@
 
 import typer
 
-from relaisctl import clients
+from relaisctl import clients, kpi
 from relaisctl.replay import cli as replay
 from relaisctl.stack import cli as stack
 
@@ -11,8 +11,10 @@ app.command()(stack.up)
 app.command()(stack.down)
 app.command()(stack.status)
 app.command()(stack.topics)
+app.command()(kpi.kpi)
 app.add_typer(clients.app, name="client")
 app.add_typer(replay.app, name="replay")
+app.add_typer(demo.app, name="demo")
 
 
 def main() -> None:

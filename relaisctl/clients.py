@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Annotated
@@ -14,11 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from eventkit.clock import Clock, SystemClock
-from eventkit.errors import BadRecord
 from eventkit.producer import Producer
-from eventkit.records import Message
+from eventkit.records import Message, Record
 from eventkit.settings import load
-from eventkit.topictable import read_partition
+from eventkit.topictable import TopicTable
 from relaisctl import codec
 from relaisctl.explain import InputError, explained
 from relaisctl.stack.settings import Environment
@@ -69,14 +67,8 @@ def check(client: Client) -> None:
 
 async def registered(bootstrap: str) -> dict[str, Client]:
     """All clients that are registered now. Raises KafkaError, LookupError (no such topic)."""
-    found: dict[str, Client] = {}
-    async with aclosing(read_partition(bootstrap, TOPIC, 0)) as chunks:
-        async for chunk in chunks:
-            for record in chunk:
-                with suppress(BadRecord):
-                    client = Client(*codec.registered_client(record.value))
-                    found[client.client_id] = client
-    return found
+    async with TopicTable(bootstrap, TOPIC, _decode) as table:
+        return {client.client_id: client for client in table.items().values()}
 
 
 async def register(bootstrap: str, client: Client, clock: Clock) -> bool:
@@ -101,6 +93,10 @@ async def register(bootstrap: str, client: Client, clock: Clock) -> bool:
     async with Producer(bootstrap, client_id="relaisctl") as producer:
         await producer.deliver(Message(TOPIC, key, value_bytes))
     return True
+
+
+def _decode(record: Record) -> Client:
+    return Client(*codec.registered_client(record.value))
 
 
 app = typer.Typer(help="The client companies that the centre works for.", no_args_is_help=True)

@@ -3,6 +3,7 @@
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
+from relais.agents.v1 import events_pb2 as agents_pb
 from relais.calls.v1 import events_pb2 as calls_pb
 from relais.clients.v1 import events_pb2 as clients_pb
 from relais.event.v1.meta_pb2 import EventMeta
@@ -10,6 +11,7 @@ from relais.event.v1.meta_pb2 import EventMeta
 from eventkit.errors import InvalidMessage
 from eventkit.ids import event_id
 from relaisctl.replay import history
+from relaisctl.replay.live import Decision, Kind
 
 
 def timestamp(us: int) -> Timestamp:
@@ -92,3 +94,61 @@ def registered_client(value: bytes | None) -> tuple[str, str, str]:
     if event.WhichOneof("body") != "registered":
         raise InvalidMessage("body", "not known here")
     return event.meta.client_id, event.registered.name, event.registered.time_zone
+
+
+_CALL_KINDS = {
+    "queued": Kind.CALL_QUEUED,
+    "offered": Kind.CALL_OFFERED,
+    "offer_expired": Kind.OFFER_GONE,
+    "offer_declined": Kind.OFFER_GONE,
+    "offer_withdrawn": Kind.OFFER_GONE,
+    "assigned": Kind.CALL_ASSIGNED,
+    "connected": Kind.CALL_CONNECTED,
+    "abandoned": Kind.CALL_ABANDONED,
+    "ended": Kind.CALL_ENDED,
+}
+_AGENT_KINDS = {
+    "became_available": Kind.AGENT_AVAILABLE,
+    "stopped_responding": Kind.AGENT_STOPPED_RESPONDING,
+    "wrap_up_started": Kind.AGENT_WRAPPING_UP,
+    "logged_out": Kind.AGENT_LOGGED_OUT,
+}
+
+
+def call_decision(value: bytes) -> Decision | None:
+    """What an event of call-events means to a play; None: nothing. Raises InvalidMessage."""
+    try:
+        event = calls_pb.CallEvent.FromString(value)
+    except DecodeError as error:
+        raise InvalidMessage("", str(error)) from error
+    name = event.WhichOneof("body")
+    kind = _CALL_KINDS.get(name or "")
+    if name is None or kind is None:
+        return None
+    body = getattr(event, name)
+    return Decision(
+        event.meta.stream_id,
+        event.meta.version,
+        event.meta.occurred_at.ToMicroseconds(),
+        kind,
+        getattr(body, "agent_id", ""),
+        getattr(body, "offer_id", ""),
+    )
+
+
+def agent_decision(value: bytes) -> Decision | None:
+    """What an event of agent-events means to a play; None: nothing. Raises InvalidMessage."""
+    try:
+        event = agents_pb.AgentEvent.FromString(value)
+    except DecodeError as error:
+        raise InvalidMessage("", str(error)) from error
+    kind = _AGENT_KINDS.get(event.WhichOneof("body") or "")
+    if kind is None:
+        return None
+    return Decision(
+        event.meta.stream_id,
+        event.meta.version,
+        event.meta.occurred_at.ToMicroseconds(),
+        kind,
+        event.agent_id,
+    )

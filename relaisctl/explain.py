@@ -14,6 +14,10 @@ class InputError(ValueError):
     """An argument, or what a file holds, cannot be used. The message is one line for people."""
 
 
+class UnreachableError(Exception):
+    """A service does not answer, or refuses what it should take. One line for people."""
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn bad input and an unreachable Kafka into typer.Exit, with the reason on stderr."""
@@ -24,6 +28,9 @@ def explained() -> Iterator[None]:
     except InputError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(BAD_INPUT) from error
+    except UnreachableError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(UNREACHABLE) from error
     except (KafkaError, LookupError, TimeoutError) as error:
         typer.echo(f"Kafka: {error or type(error).__name__}", err=True)
         raise typer.Exit(UNREACHABLE) from error

@@ -1,14 +1,12 @@
 """`relaisctl replay anonymous-bank FILE...`. Only the summary goes to standard output.
 
-Exit codes: 2 a file, a client or an option is unusable (nothing was published), 3 Kafka cannot be
-reached, 4 everything is published and the loader does not load it, 130 interrupted.
+Exit codes: 2 a file, a client or an option is unusable (nothing was published), 3 Kafka or routing
+cannot be reached, 4 all is published and the loader does not load it, 130 interrupted.
 """
 
 import asyncio
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -16,25 +14,19 @@ from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.table import Table
 
 from eventkit.clock import SystemClock
 from eventkit.settings import load
 from relaisctl import clients
-from relaisctl.explain import INTERRUPTED, NOT_LOADED, explained
-from relaisctl.replay import anonymous_bank, files, history, publish
+from relaisctl.explain import INTERRUPTED, NOT_LOADED, InputError, explained
+from relaisctl.replay import anonymous_bank, files, history, publish, rerun, stage
+from relaisctl.replay.show import Format, bars, counts, plain
 from relaisctl.stack.settings import Environment
 from relaisctl.stack.stack import Stack
 
 PATIENCE_S = 60.0
+ZONE = ZoneInfo(anonymous_bank.TIME_ZONE)
+SEED = 1
 
 app = typer.Typer(help="Play recorded calls into Relais.", no_args_is_help=True)
 
@@ -42,11 +34,6 @@ app = typer.Typer(help="Play recorded calls into Relais.", no_args_is_help=True)
 class Mode(StrEnum):
     HISTORY = "history"
     LIVE = "live"
-
-
-class Format(StrEnum):
-    TABLE = "table"
-    JSON = "json"
 
 
 @dataclass
@@ -84,18 +71,44 @@ def replay_anonymous_bank(
         Path | None, typer.Option(help="Where unreadable rows go. Default: RELAIS_HOME/rejects/.")
     ] = None,
     wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="Wait until analytics has loaded it all.")
+        bool, typer.Option("--wait/--no-wait", help="history: until analytics has loaded it all.")
     ] = True,
+    speed: Annotated[
+        float, typer.Option(min=1, max=1000, help="live: so many times as fast.")
+    ] = 60.0,
+    agents: Annotated[
+        int | None,
+        typer.Option(min=1, max=5000, help="live: how many. Default: as the load asks."),
+    ] = None,
+    pool: Annotated[str | None, typer.Option(help="live: Default: the client and the run.")] = None,
+    run: Annotated[
+        str | None, typer.Option(help="live: part of all ids. Default: from the time of day.")
+    ] = None,
+    begins: Annotated[
+        datetime | None,
+        typer.Option("--from", help="live: local time. Default: the first day of average traffic."),
+    ] = None,
+    ends: Annotated[
+        datetime | None, typer.Option("--to", help="live: local time, exclusive.")
+    ] = None,
     format: Annotated[Format, typer.Option("--format", help="Of the summary.")] = Format.TABLE,
 ) -> None:
     """Play the call-by-call files of Technion's "anonymous bank"."""
-    environment = load(Environment)
-    stack = Stack.of(environment.stack_settings())
+    stack = Stack.of(load(Environment).stack_settings())
+    kafka = stack.addresses["kafka"]
     target = rejects or stack.settings.home / "rejects" / f"{paths[0].stem}.tsv"
+    company = clients.Client(client, client, anonymous_bank.TIME_ZONE)
+    summary = Summary(client, [str(path) for path in paths])
     with explained():
-        summary = _play_history(
-            stack.addresses["kafka"], paths, client, target, rejects is not None, wait
-        )
+        clients.check(company)
+        if mode is Mode.LIVE:
+            calls = _read(paths, target, rejects is not None, summary)
+            window = _window(calls, begins, ends)
+            routing = f"127.0.0.1:{stack.settings.ports.routing_grpc}"
+            played = _play_live(kafka, routing, company, window, agents, speed, pool, run)
+            plain(played, format)
+            return
+        _publish_history(kafka, company, paths, target, rejects is not None, wait, summary)
     _print(summary, format)
     if summary.loaded is False:
         typer.echo(
@@ -106,123 +119,154 @@ def replay_anonymous_bank(
         raise typer.Exit(NOT_LOADED)
 
 
-def _play_history(
-    bootstrap: str, paths: list[Path], client: str, target: Path, asked: bool, wait: bool
-) -> Summary:
-    clock = SystemClock()
-    zone = ZoneInfo(anonymous_bank.TIME_ZONE)
-    company = clients.Client(client, client, anonymous_bank.TIME_ZONE)
-    clients.check(company)
-    summary = Summary(client, [str(path) for path in paths])
-    with _progress() as progress:
-        reading_task = progress.add_task("rows read", total=files.size_of(paths), count="")
+def _read(
+    paths: Sequence[Path], target: Path, asked: bool, summary: Summary
+) -> list[history.Recorded]:
+    """All calls of the files by arrival; what cannot be read goes to the rejects file."""
+    with bars() as progress:
+        task = progress.add_task("rows read", total=files.size_of(paths), text="")
         reading = files.read_files(
             paths,
-            datetime.now(zone).date(),
-            lambda size, rows: progress.update(
-                reading_task, completed=size, count=f"{rows:,} rows"
-            ),
+            datetime.now(ZONE).date(),
+            lambda size, rows: progress.update(task, completed=size, text=f"{rows:,} rows"),
         )
-        calls, summary.repeated_rows = history.identify(reading.calls, zone)
-        summary.rows = reading.rows
-        summary.calls = len(calls)
-        summary.mended_rows = reading.mended_rows
-        summary.mended = dict(reading.mended.most_common())
-        summary.rejected_rows = len(reading.rejects)
-        summary.rejected = dict(reading.rejected.most_common())
-        if reading.rejects or asked or target.exists():
-            files.write_rejects(target, reading.rejects)
-            summary.rejects_file = str(target)
-        try:
-            asyncio.run(
-                _publish(bootstrap, company, calls, clock.now_us(), wait, summary, progress)
-            )
-        except KeyboardInterrupt:
-            progress.stop()
-            typer.echo(
-                f"interrupted after {summary.events:,} events; "
-                "run it again to publish all: repeats change nothing",
-                err=True,
-            )
-            raise typer.Exit(INTERRUPTED) from None
-    return summary
+    calls, summary.repeated_rows = history.identify(reading.calls, ZONE)
+    summary.rows = reading.rows
+    summary.calls = len(calls)
+    summary.mended_rows = reading.mended_rows
+    summary.mended = dict(reading.mended.most_common())
+    summary.rejected_rows = len(reading.rejects)
+    summary.rejected = dict(reading.rejected.most_common())
+    if reading.rejects or asked or target.exists():
+        files.write_rejects(target, reading.rejects)
+        summary.rejects_file = str(target)
+    return calls
+
+
+# History ------------------------------------------------------------------------------------------
+
+
+def _publish_history(
+    kafka: str,
+    company: clients.Client,
+    paths: Sequence[Path],
+    target: Path,
+    asked: bool,
+    wait: bool,
+    summary: Summary,
+) -> None:
+    calls = _read(paths, target, asked, summary)
+    try:
+        asyncio.run(_publish(kafka, company, calls, wait, summary))
+    except KeyboardInterrupt:
+        typer.echo(
+            f"interrupted after {summary.events:,} events; "
+            "run it again to publish all: repeats change nothing",
+            err=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
 
 
 async def _publish(
-    bootstrap: str,
+    kafka: str,
     company: clients.Client,
-    calls: list[history.Recorded],
-    now: int,
+    calls: Sequence[history.Recorded],
     wait: bool,
     summary: Summary,
-    progress: Progress,
 ) -> None:
-    if company.client_id not in await clients.registered(bootstrap):
-        await clients.register(bootstrap, company, SystemClock())
-        progress.console.print(
-            f"client {company.client_id} is registered, zone {company.time_zone}", highlight=False
-        )
-    total = sum(history.EVENTS[recorded.call.outcome] for recorded in calls)
-    task = progress.add_task("events published", total=total, count="")
+    clock = SystemClock()
+    await _ensure_registered(kafka, company)
+    with bars() as progress:
+        total = sum(history.EVENTS[recorded.call.outcome] for recorded in calls)
+        publishing = progress.add_task("events published", total=total, text="")
 
-    def published(count: int) -> None:
-        summary.events = count
-        progress.update(task, completed=count, count=f"{count:,} events")
+        def published(count: int) -> None:
+            summary.events = count
+            progress.update(publishing, completed=count, text=f"{count:,} events")
 
-    await publish.publish(bootstrap, company.client_id, calls, now, published)
-    if not wait:
-        return
-    targets = await publish.ends(bootstrap)
-    task = progress.add_task("loaded", total=None, count="")
-    most = 0
+        await publish.publish(kafka, company.client_id, calls, clock.now_us(), published)
+        if not wait:
+            return
+        targets = await publish.ends(kafka)
+        loading = progress.add_task("loaded", total=None, text="")
+        most = 1
 
-    def missing(count: int) -> None:
-        nonlocal most
-        most = max(most, count)
-        # Nothing missing from the start is a full bar, not an empty one.
-        progress.update(
-            task, total=max(most, 1), completed=max(most, 1) - count, count=f"{count:,} to go"
-        )
+        def missing(count: int) -> None:
+            nonlocal most
+            most = max(most, count)
+            progress.update(
+                loading, total=most, completed=most - count, text=f"{count:,} events to go"
+            )
 
-    summary.loaded = await publish.loaded(bootstrap, targets, PATIENCE_S, missing)
+        summary.loaded = await publish.loaded(kafka, targets, PATIENCE_S, missing)
 
 
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description:<17}"),
-        BarColumn(bar_width=30),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[count]}"),
-        console=console,
-    ) as progress:
-        yield progress
+async def _ensure_registered(kafka: str, company: clients.Client) -> None:
+    """An unknown client is registered with the format's zone; a known one keeps its own."""
+    if company.client_id not in await clients.registered(kafka):
+        await clients.register(kafka, company, SystemClock())
+        typer.echo(f"client {company.client_id} registered, zone {company.time_zone}", err=True)
 
 
 def _print(summary: Summary, format: Format) -> None:
     if format is Format.JSON:
-        typer.echo(json.dumps(asdict(summary), indent=2))
+        plain(summary, format)
         return
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column()
-    table.add_column(justify="right")
-
-    def line(name: str, count: int) -> None:
-        table.add_row(name, f"{count:,}")
-
-    line("rows", summary.rows)
-    line("  repeating another", summary.repeated_rows)
-    line("  mended", summary.mended_rows)
-    for kind, count in summary.mended.items():
-        line(f"    {kind}", count)
-    line("  rejected", summary.rejected_rows)
-    for reason, count in summary.rejected.items():
-        line(f"    {reason}", count)
-    line("calls", summary.calls)
-    line("events", summary.events)
-    console = Console(width=100, highlight=False)
-    console.print(table)
+    counts(
+        [
+            ("rows", summary.rows),
+            ("  repeating another", summary.repeated_rows),
+            ("  mended", summary.mended_rows),
+            *((f"    {kind}", count) for kind, count in summary.mended.items()),
+            ("  rejected", summary.rejected_rows),
+            *((f"    {reason}", count) for reason, count in summary.rejected.items()),
+            ("calls", summary.calls),
+            ("events", summary.events),
+        ]
+    )
     if summary.rejects_file:
-        typer.echo(f"rejected rows: {summary.rejects_file}")
+        typer.echo(f"rejected rows are in {summary.rejects_file}")
+
+
+# Live ---------------------------------------------------------------------------------------------
+
+
+def _window(
+    calls: Sequence[history.Recorded], begins: datetime | None, ends: datetime | None
+) -> list[history.Recorded]:
+    if begins is None and ends is None:
+        begins, ends = rerun.busy_day(calls)
+    chosen = rerun.within(calls, begins or datetime.min, ends or datetime.max)
+    if not chosen:
+        raise InputError(f"no call between {begins or 'the beginning'} and {ends or 'the end'}")
+    return chosen
+
+
+def _play_live(
+    kafka: str,
+    routing: str,
+    company: clients.Client,
+    calls: Sequence[history.Recorded],
+    agents: int | None,
+    speed: float,
+    pool: str | None,
+    run: str | None,
+) -> stage.Played:
+    run = run or stage.run_name(SystemClock().now_us())
+    script = rerun.script(calls, company.client_id, run, SEED)
+    count = agents or rerun.agents_needed(script, stage.HABITS.wrap_up + stage.HABITS.ring)
+    production = stage.Production(
+        pool_id=pool or f"{company.client_id}.{run}",
+        run=run,
+        calls=script,
+        agents=rerun.roster(script, count, run),
+        speed=speed,
+        seed=SEED,
+        actor=publish.ACTOR,
+    )
+
+    async def perform() -> stage.Played:
+        await _ensure_registered(kafka, company)
+        return await stage.perform(production, kafka, routing)
+
+    return stage.run_to_the_end(perform())
