@@ -2,7 +2,7 @@
 
 import typer
 
-from relaisctl import clients, kpi
+from relaisctl import clients, demo, kpi
 from relaisctl.replay import cli as replay
 from relaisctl.stack import cli as stack
 
