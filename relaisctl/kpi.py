@@ -1,0 +1,311 @@
+"""`relaisctl kpi`: how a client's calls were answered, counted from the calls in ClickHouse.
+
+A call counts in the day and interval in which it arrived, by the client's own clock. The counting
+is one query over the view `calls` (docs/subsystems/analytics.md shows it, and how to go from a
+figure to its calls); here are the client's clock, the rates and how they are shown.
+"""
+
+import csv
+import io
+import json
+import logging
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, timezone
+from enum import StrEnum
+from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
+
+import typer
+from clickhouse_driver import Client
+from clickhouse_driver.errors import Error, ErrorCodes, ServerException
+from rich.console import Console
+from rich.table import Table
+
+from eventkit.settings import load
+from relaisctl.explain import InputError, UnreachableError, explained
+from relaisctl.stack.settings import Environment
+from relaisctl.stack.stack import Stack
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+DAY_S: Final = 86_400
+
+
+class By(StrEnum):
+    """What the calls are grouped by."""
+
+    ALL = "all"
+    QUEUE = "queue"
+    AGENT = "agent"
+    DAY = "day"
+    INTERVAL = "interval"
+
+    @property
+    def column(self) -> str:
+        """What a row's group is called; empty for the only row of `all`."""
+        return {By.ALL: "", By.INTERVAL: "interval_start"}.get(self, self.value)
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What a group's calls add up to. Times in microseconds."""
+
+    offered: int = 0
+    answered: int = 0
+    abandoned: int = 0
+    answered_in_target: int = 0
+    waited: int = 0
+    """Of the answered."""
+    handled: int = 0
+    """Answered calls that have ended."""
+    handle: int = 0
+    """Talked and wrap-up, of the handled."""
+
+    def __add__(self, other: "Sums") -> "Sums":
+        return Sums(
+            self.offered + other.offered,
+            self.answered + other.answered,
+            self.abandoned + other.abandoned,
+            self.answered_in_target + other.answered_in_target,
+            self.waited + other.waited,
+            self.handled + other.handled,
+            self.handle + other.handle,
+        )
+
+    def figures(self) -> dict[str, int | float | None]:
+        """The figures by name; None where nothing can be divided by."""
+        return {
+            "offered": self.offered,
+            "answered": self.answered,
+            "abandoned": self.abandoned,
+            "abandonment_rate": _ratio(self.abandoned, self.offered),
+            "asa_s": _ratio(self.waited / 1e6, self.answered),
+            "service_level": _ratio(self.answered_in_target, self.offered),
+            "aht_s": _ratio(self.handle / 1e6, self.handled),
+        }
+
+
+def _ratio(part: float, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which calls, and how they are grouped. start and end: local days, the end exclusive."""
+
+    client: str
+    zone: ZoneInfo
+    start: date
+    end: date
+    by: By
+    interval_s: int
+    target_s: float
+
+
+def begins(day: date, zone: ZoneInfo) -> int:
+    """The first microsecond of a local day, since 1970 in UTC."""
+    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
+    return (midnight - EPOCH) // timedelta(microseconds=1)
+
+
+def interval_start(wall_s: int, offset_s: int, zone: ZoneInfo) -> datetime:
+    """When the interval began of which the local clock shows `wall_s` as its start.
+
+    wall_s: seconds of the local clock since 1970-01-01T00:00, rounded down to an interval.
+    offset_s: what the clock was ahead of UTC when the call arrived.
+    Where the clock was changed since then, the interval began before the change, and the offset
+    was another; an interval of a clock time that was skipped begins with the change.
+    """
+    start = datetime.fromtimestamp(wall_s - offset_s, zone)
+    if start.utcoffset() != timedelta(seconds=offset_s):
+        wall = datetime(1970, 1, 1) + timedelta(seconds=wall_s)
+        start = wall.replace(tzinfo=zone).astimezone(UTC).astimezone(zone)
+    # A plain offset: two times of one ZoneInfo are equal when their clocks show the same.
+    return start.replace(tzinfo=timezone(start.utcoffset() or timedelta()), fold=0)
+
+
+_SUMS: Final = """\
+    countIf(offered),
+    countIf(answered),
+    countIf(abandoned),
+    countIf(answered AND waited_us <= %(target_us)s),
+    sumIf(waited_us, answered),
+    countIf(handled),
+    sumIf(talked_us + wrap_up_us, handled)
+FROM calls
+WHERE client_id = %(client)s
+  AND toUnixTimestamp64Micro(arrived_at) >= %(start)s
+  AND toUnixTimestamp64Micro(arrived_at) < %(end)s
+"""
+# A call that was heading for no queue, or that nobody took, counts in a row without a name, and
+# makes such a row only if it was offered.
+_NAMED: Final = f"SELECT {{0}},\n{_SUMS}GROUP BY {{0}} HAVING {{0}} != '' OR countIf(offered)"
+_SELECT: Final = {
+    By.ALL: f"SELECT\n{_SUMS}",
+    By.QUEUE: _NAMED.format("queue_id"),
+    By.AGENT: _NAMED.format("agent_id"),
+    By.DAY: f"SELECT toDate(arrived_at, %(zone)s) AS day,\n{_SUMS}GROUP BY day",
+    By.INTERVAL: f"""\
+WITH timeZoneOffset(toTimeZone(arrived_at, %(zone)s)) AS offset_s,
+     intDiv(toUnixTimestamp64Micro(arrived_at), 1000000) + offset_s AS wall_s
+SELECT wall_s - wall_s %% %(interval_s)s AS wall_start, offset_s,
+{_SUMS}GROUP BY wall_start, offset_s""",
+}
+
+
+def ask(clickhouse: Client, question: Question) -> dict[Any, Sums]:
+    """The sums of each group, in order: by name (calls without one last, as None) or by time."""
+    rows = clickhouse.execute(
+        _SELECT[question.by],
+        {
+            "client": question.client,
+            "zone": question.zone.key,
+            "start": begins(question.start, question.zone),
+            "end": begins(question.end, question.zone),
+            "interval_s": question.interval_s,
+            "target_us": round(question.target_s * 1e6),
+        },
+    )
+    found: dict[Any, Sums] = {}
+    for row in rows:
+        group: Any = None
+        match question.by:
+            case By.QUEUE | By.AGENT:
+                group = row[0] or None
+            case By.DAY:
+                group = row[0]
+            case By.INTERVAL:
+                group = interval_start(row[0], row[1], question.zone)
+        found[group] = found.get(group, Sums()) + Sums(*row[-7:])
+    return dict(sorted(found.items(), key=lambda item: (item[0] is None, item[0])))
+
+
+def report(by: By, found: dict[Any, Sums]) -> list[dict[str, Any]]:
+    """A row of figures per group; days and times as ISO 8601."""
+    rows = []
+    for group, sums in found.items():
+        text = group.isoformat() if isinstance(group, date) else group
+        rows.append(({by.column: text} if by.column else {}) | sums.figures())
+    return rows
+
+
+def kpi(
+    client: Annotated[str, typer.Option(help="The client company.")],
+    from_: Annotated[str, typer.Option("--from", metavar="DATE", help="First day, YYYY-MM-DD.")],
+    to: Annotated[str, typer.Option("--to", metavar="DATE", help="The day after the last one.")],
+    by: Annotated[By, typer.Option(help="A row for each.")] = By.ALL,
+    interval: Annotated[str, typer.Option(help="With --by interval: 15m, 30m, 1h ...")] = "30m",
+    sl_seconds: Annotated[float, typer.Option(help="Service level: answered within.")] = 20.0,
+    format: Annotated[Format, typer.Option("--format")] = Format.TABLE,
+) -> None:
+    """Show how calls were answered: counts, rates and times, by the client's own clock."""
+    with explained():
+        start, end = _day("--from", from_), _day("--to", to)
+        if start >= end:
+            raise InputError(f"--to: {to} is not after --from {from_} (--to is exclusive)")
+        interval_s = _interval(interval)
+        if not 0 <= sl_seconds < math.inf:
+            raise InputError(f"--sl-seconds: {sl_seconds} is no number of seconds from 0 up")
+        with _clickhouse() as clickhouse:
+            zone = _zone(clickhouse, client)
+            found = ask(clickhouse, Question(client, zone, start, end, by, interval_s, sl_seconds))
+    rows = report(by, found)
+    match format:
+        case Format.JSON:
+            typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        case Format.CSV:
+            typer.echo(_csv(by, rows), nl=False)
+        case Format.TABLE:
+            _print_table(by, rows, sl_seconds)
+
+
+def _day(option: str, text: str) -> date:
+    try:
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
+            raise ValueError
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{option}: {text!r} is no date of the form YYYY-MM-DD") from None
+
+
+def _interval(text: str) -> int:
+    match = re.fullmatch(r"([1-9]\d{0,3})([mh])", text, re.ASCII)
+    seconds = int(match[1]) * {"m": 60, "h": 3600}[match[2]] if match else 0
+    if seconds == 0 or DAY_S % seconds:
+        raise InputError(
+            f"--interval: {text!r} is not a number of minutes or hours that a day can be "
+            "divided into, such as 15m, 30m or 1h"
+        )
+    return seconds
+
+
+@contextmanager
+def _clickhouse() -> Iterator[Client]:
+    # What the driver logs of a server that does not answer is said once, by us.
+    logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
+    url = Stack.of(load(Environment).stack_settings()).addresses["clickhouse"]
+    try:
+        with Client.from_url(url) as client:
+            yield client
+    except ServerException as error:
+        if error.code in (ErrorCodes.UNKNOWN_TABLE, ErrorCodes.UNKNOWN_DATABASE):
+            reason = "it has no calls yet: has the analytics loader run?"
+        else:
+            reason = str(error.message).partition(". Stack trace:")[0].strip()
+        raise UnreachableError(f"ClickHouse (RELAIS_CLICKHOUSE): {reason}") from error
+    except (Error, OSError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnreachableError(f"ClickHouse (RELAIS_CLICKHOUSE): {reason}") from error
+
+
+def _zone(clickhouse: Client, client: str) -> ZoneInfo:
+    zones = dict(clickhouse.execute("SELECT client_id, time_zone FROM clients ORDER BY client_id"))
+    if client not in zones:
+        known = ", ".join(zones) or "none yet"
+        raise InputError(f"--client: {client!r} is not registered; these are: {known}")
+    return ZoneInfo(zones[client])
+
+
+def _csv(by: By, rows: Sequence[dict[str, Any]]) -> str:
+    names = [by.column, *Sums().figures()] if by.column else [*Sums().figures()]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _print_table(by: By, rows: Sequence[dict[str, Any]], sl_seconds: float) -> None:
+    table = Table(box=None, pad_edge=False)
+    if by.column:
+        table.add_column(by.value)
+    for title in ("offered", "answered", "abandoned", "abandoned %", "ASA s"):
+        table.add_column(title, justify="right")
+    table.add_column(f"in {sl_seconds:g} s %", justify="right")
+    table.add_column("AHT s", justify="right")
+    for row in rows:
+        shown = [f"{row[name]:,}" for name in ("offered", "answered", "abandoned")]
+        shown += [_percent(row["abandonment_rate"]), _seconds(row["asa_s"])]
+        shown += [_percent(row["service_level"]), _seconds(row["aht_s"])]
+        table.add_row(*([row[by.column] or "-"] if by.column else []), *shown)
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 200  # a log or a pipe has no width of its own
+    console.print(table)
+
+
+def _percent(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:.1%}"
+
+
+def _seconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:,.1f}"
