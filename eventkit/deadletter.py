@@ -4,6 +4,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable
 
+from aiokafka.errors import MessageSizeTooLargeError
+
 from eventkit import telemetry
 from eventkit.clock import Clock, SystemClock
 from eventkit.errors import DeadLetterLimit
@@ -13,15 +15,17 @@ from eventkit.records import Bad, Batch, Message
 log = logging.getLogger(__name__)
 
 SUFFIX = "-dlq"
-MAX_VALUE_BYTES = 4 << 20
-"""Longer values are cut; the header `dlq.truncated` then has the original length."""
+MAX_BYTES = 6 << 20
+SMALL_BYTES = 256 << 10
 
 
 class DeadLetters:
     """Sends bad records away, and stops the process when nothing but bad ones arrives.
 
     Headers added (text): dlq.topic, dlq.partition, dlq.offset, dlq.timestamp (ms), dlq.error
-    (InvalidMessage or Rejected), dlq.reason, dlq.field, dlq.service, dlq.time_us.
+    (InvalidMessage or Rejected), dlq.reason, dlq.field, dlq.service, dlq.time_us. What is too large
+    for the topic loses its own headers first, then the end of its value; dlq.truncated then says
+    how long the value was.
 
     limit: bad records in a row, of one partition, that are still taken. Past it the deploy is
     broken and not the data: `settle` raises DeadLetterLimit before it sends anything of the batch.
@@ -58,7 +62,10 @@ class DeadLetters:
             found[0].record.offset,
             found[0].error,
         )
-        await self._producer.send_many([self._letter(one) for one in found])
+        try:
+            await self._producer.send_many([self._letter(one, MAX_BYTES) for one in found])
+        except MessageSizeTooLargeError:
+            await self._producer.send_many([self._letter(one, SMALL_BYTES) for one in found])
         telemetry.DEAD_LETTERS.add(len(found), {"topic": batch.topic})
 
     def _count(self, batch: Batch, bad: list[Bad]) -> None:
@@ -77,22 +84,26 @@ class DeadLetters:
                 )
         self._in_a_row[where] = run
 
-    def _letter(self, bad: Bad) -> Message:
+    def _letter(self, bad: Bad, max_bytes: int) -> Message:
         record, error = bad.record, bad.error
         headers = [
-            *record.headers,
             ("dlq.topic", record.topic.encode()),
             ("dlq.partition", b"%d" % record.partition),
             ("dlq.offset", b"%d" % record.offset),
             ("dlq.timestamp", b"%d" % record.timestamp),
             ("dlq.error", type(error).__name__.encode()),
             ("dlq.reason", error.reason[:1000].encode(errors="replace")),
-            ("dlq.field", error.field.encode(errors="replace")),
+            ("dlq.field", error.field[:200].encode(errors="replace")),
             ("dlq.service", self._service.encode()),
             ("dlq.time_us", b"%d" % self._clock.now_us()),
         ]
-        value = record.value
-        if value is not None and len(value) > MAX_VALUE_BYTES:
-            headers.append(("dlq.truncated", b"%d" % len(value)))
-            value = value[:MAX_VALUE_BYTES]
-        return Message(record.topic + SUFFIX, record.key, value, headers)
+        key, value = record.key, record.value
+        own = sum(len(name) + len(text or b"") for name, text in record.headers)
+        room = max_bytes - len(key or b"") - own
+        if (value is not None and len(value) > room) or room < 0:
+            headers.append(("dlq.truncated", b"%d" % len(value or b"")))
+            key = (key or b"")[: max_bytes // 4]
+            value = (value or b"")[: max_bytes // 2]
+        else:
+            headers = [*record.headers, *headers]
+        return Message(record.topic + SUFFIX, key, value, headers)

@@ -39,7 +39,7 @@ class Producer:
         bootstrap: str,
         *,
         linger_ms: int = 2,
-        max_request_bytes: int = 8 << 20,
+        max_request_bytes: int = 15 << 20,
         timeout_s: float = 30.0,
         client_id: str = "relais",
     ) -> None:

@@ -1,7 +1,9 @@
 """Settings come from the environment, once, in `__main__`: frozen, checked, all errors at once.
 
-A process adds its own: `class LoaderSettings(ClickHouseSettings, KafkaSettings)` with the field
-`batch_records: int = Field(50_000, gt=0)` reads RELAIS_BATCH_RECORDS in `load(LoaderSettings)`.
+A process adds its own. This one reads RELAIS_BATCH_RECORDS too, in `load(LoaderSettings)`:
+
+    class LoaderSettings(ClickHouseSettings, KafkaSettings):
+        batch_records: int = Field(default=50_000, gt=0)
 """
 
 import sys
@@ -51,9 +53,9 @@ class Settings(BaseSettings):
     """otlp sends to OTEL_EXPORTER_OTLP_ENDPOINT and the other standard OTEL_ variables."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     health_host: str = "127.0.0.1"
-    health_port: int | None = Field(None, ge=0, lt=65536)
+    health_port: int | None = Field(default=None, ge=0, lt=65536)
     """Unset: no health server. 0: any free port."""
-    health_stuck_s: float = Field(120.0, gt=0)
+    health_stuck_s: float = Field(default=120.0, gt=0)
     """Not live after so many seconds without a commit while there is something to read."""
 
 
@@ -61,7 +63,7 @@ class KafkaSettings(Settings):
     """A process that reads or writes Kafka."""
 
     kafka: Annotated[str, AfterValidator(_bootstrap)] = "127.0.0.1:9092"
-    dead_letter_limit: int = Field(10_000, ge=0)
+    dead_letter_limit: int = Field(default=10_000, ge=0)
     """Bad records in a row, of one partition, before the process stops."""
     group_instance: str | None = None
     """A name that is this process's own and stays over restarts (a StatefulSet's pod name): after

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from eventkit import faustkit, telemetry
@@ -146,7 +146,8 @@ def each(bootstrap: str, topic: str, outputs: str, group: str, port: str) -> int
 def main() -> int:
     name, *arguments = sys.argv[1:]
     telemetry.setup(name, KafkaSettings(log_level="WARNING"))
-    return {"consume": consume, "fold": fold, "each": each}[name](*arguments)
+    programs: dict[str, Callable[..., int]] = {"consume": consume, "fold": fold, "each": each}
+    return programs[name](*arguments)
 
 
 if __name__ == "__main__":
