@@ -1,0 +1,42 @@
+"""A real broker and a real ClickHouse for the whole session."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from relaisctl.stack import Stack
+from services.analytics.tests.support import Analytics
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    stack = Stack(tmp_path_factory.mktemp("stack"))
+    try:
+        stack.start(["kafka", "clickhouse"])
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture(scope="session")
+def environment(stack: Stack) -> dict[str, str]:
+    return {
+        "RELAIS_KAFKA": stack.addresses["kafka"],
+        "RELAIS_CLICKHOUSE": stack.addresses["clickhouse"],
+    }
+
+
+@pytest.fixture(scope="session")
+def analytics(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Analytics]:
+    """The loader and the live figures, running."""
+    analytics = Analytics(environment, tmp_path_factory.mktemp("logs"))
+    try:
+        for role in ("loader", "kpi"):
+            analytics.start(role, wait=False)
+        for role in ("loader", "kpi"):
+            analytics.wait_until_ready(role)
+        yield analytics
+    finally:
+        analytics.stop_all()

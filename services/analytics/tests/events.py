@@ -1,0 +1,114 @@
+"""Events for tests, as the topics carry them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka import ConsumerRecord
+from relais.agents.v1.events_pb2 import AgentEvent
+from relais.calls.v1.events_pb2 import CallEvent
+from relais.clients.v1.events_pb2 import ClientEvent
+from relais.event.v1.meta_pb2 import EventMeta
+
+from eventkit.ids import event_id
+
+MONDAY = 1_790_000_000
+"""Seconds since 1970: when the tests' calls arrive."""
+
+
+def record(topic: str, value: bytes | None, offset: int = 0, at: int = MONDAY) -> ConsumerRecord:
+    """As read from partition 0. at: the record's timestamp, seconds."""
+    size = len(value or b"")
+    return ConsumerRecord(topic, 0, offset, at * 1000, 0, b"key", value, None, 3, size, ())
+
+
+def call(
+    client: str,
+    call_id: str,
+    *,
+    at: int = MONDAY,
+    queue: str = "sales",
+    agent: str = "ann",
+    wait: int = 10,
+    talk: int | None = 60,
+    wrap_up: int | None = None,
+) -> list[CallEvent]:
+    """A call's events in order. talk None: the customer gave up after `wait` seconds."""
+    events: list[CallEvent] = []
+    arrived = _next(events, client, call_id, at)
+    arrived.arrived.channel = 1
+    arrived.arrived.direction = 1
+    arrived.arrived.queue_id = queue
+    queued = _next(events, client, call_id, at)
+    queued.queued.queue_id = queue
+    queued.queued.required_skills.add(skill="french", min_level=3)
+    outcome = _next(events, client, call_id, at + wait)
+    if talk is None:
+        outcome.abandoned.queue_id = queue
+        outcome.abandoned.waited.seconds = wait
+        return _arrived_at(events, at)
+    outcome.connected.queue_id = queue
+    outcome.connected.agent_id = agent
+    outcome.connected.waited.seconds = wait
+    ended = _next(events, client, call_id, at + wait + talk)
+    ended.ended.queue_id = queue
+    ended.ended.agent_id = agent
+    ended.ended.cause = 1
+    ended.ended.talked.seconds = talk
+    if wrap_up is not None:
+        done = _next(events, client, call_id, at + wait + talk + wrap_up)
+        done.wrapped_up.queue_id = queue
+        done.wrapped_up.agent_id = agent
+        done.wrapped_up.wrap_up.seconds = wrap_up
+    return _arrived_at(events, at)
+
+
+def phantom(client: str, call_id: str, at: int = MONDAY) -> list[CallEvent]:
+    """A call that was none."""
+    events: list[CallEvent] = []
+    _next(events, client, call_id, at).arrived.queue_id = "sales"
+    ended = _next(events, client, call_id, at)
+    ended.ended.cause = 3
+    return _arrived_at(events, at)
+
+
+def client_registered(client: str, zone: str = "Asia/Jerusalem", at: int = MONDAY) -> ClientEvent:
+    event = ClientEvent(meta=meta(client, client, 1, at))
+    event.registered.name = client.title()
+    event.registered.time_zone = zone
+    return event
+
+
+def agent_logged_in(agent: str, at: int = MONDAY) -> AgentEvent:
+    event = AgentEvent(agent_id=agent, pool_id="pool", meta=meta("centre", f"agent/{agent}", 1, at))
+    event.logged_in.skills.add(skill="french", level=4)
+    return event
+
+
+def meta(client: str, stream: str, version: int, at: int) -> EventMeta:
+    made = EventMeta(
+        event_id=event_id(stream, version),
+        stream_id=stream,
+        version=version,
+        client_id=client,
+        actor="pbx",
+        correlation_id=stream,
+    )
+    made.occurred_at.seconds = made.recorded_at.seconds = at
+    return made
+
+
+def values(events: Sequence[Any]) -> list[bytes]:
+    return [event.SerializeToString() for event in events]
+
+
+def _next(events: list[CallEvent], client: str, call_id: str, at: int) -> CallEvent:
+    stream = f"{client}/{call_id}"
+    event = CallEvent(call_id=call_id, meta=meta(client, stream, len(events) + 1, at))
+    events.append(event)
+    return event
+
+
+def _arrived_at(events: list[CallEvent], at: int) -> list[CallEvent]:
+    for event in events[1:]:
+        getattr(event, event.WhichOneof("body") or "").arrived_at.seconds = at
+    return events

@@ -1,0 +1,135 @@
+"""The processes of analytics under test, on real engines."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clickhouse_driver import Client
+
+from eventkit.producer import Producer
+from eventkit.records import Message
+from relaisctl.stack.settings import Ports
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@dataclass
+class Analytics:
+    """Runs roles against given engines. environment: RELAIS_KAFKA, RELAIS_CLICKHOUSE and more."""
+
+    environment: Mapping[str, str]
+    logs: Path
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    health: dict[str, int] = field(default_factory=dict)
+
+    def start(self, role: str, *, wait: bool = True, **environment: str) -> None:
+        """Start a role (`loader` or `kpi`), and wait until it is ready."""
+        port = self.health[role] = Ports.free().analytics_loader_health
+        with (self.logs / f"{role}.log").open("ab") as log:
+            self.running[role] = subprocess.Popen(
+                [sys.executable, "-m", "services.analytics", role],
+                cwd=ROOT,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}",
+                    "RELAIS_HEALTH_PORT": str(port),
+                    "RELAIS_LOADER_LINGER_S": "0.1",
+                    "RELAIS_LIVE_FLUSH_S": "0.1",
+                    # Its partitions come back at once after a SIGKILL.
+                    "RELAIS_GROUP_INSTANCE": f"test-{role}",
+                    **self.environment,
+                    **environment,
+                },
+                stdout=log,
+                stderr=log,
+            )
+        if wait:
+            self.wait_until_ready(role)
+
+    def wait_until_ready(self, role: str) -> None:
+        until(lambda: self.answers(role, "ready"), f"{role} is ready", 90)
+
+    def answers(self, role: str, probe: str) -> bool:
+        """True when a health probe says 200. Fails when the process has ended."""
+        process = self.running[role]
+        if process.poll() is not None:
+            raise AssertionError(f"{role} ended with {process.returncode}\n{self.log(role)}")
+        try:
+            url = f"http://127.0.0.1:{self.health[role]}/health/{probe}"
+            with urllib.request.urlopen(url, timeout=5):
+                return True
+        except OSError:
+            return False
+
+    def log(self, role: str) -> str:
+        return (self.logs / f"{role}.log").read_text(errors="replace")[-8000:]
+
+    def kill(self, role: str) -> None:
+        """SIGKILL, in the middle of whatever it does."""
+        process = self.running.pop(role)
+        process.kill()
+        process.wait()
+
+    def stop(self, role: str) -> int:
+        """SIGTERM; returns the exit code."""
+        process = self.running.pop(role)
+        process.terminate()
+        return process.wait(30)
+
+    def stop_all(self) -> None:
+        for process in self.running.values():
+            process.kill()
+            process.wait()
+        self.running.clear()
+
+    def ask(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        with Client.from_url(self.environment["RELAIS_CLICKHOUSE"]) as client:
+            rows: list[tuple[Any, ...]] = client.execute(sql, values)
+            return rows
+
+    def report(self, *arguments: str) -> list[dict[str, Any]]:
+        """What `relaisctl kpi --format json` prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "relaisctl", "kpi", *arguments, "--format", "json"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}", **self.environment},
+            capture_output=True,
+            check=True,
+        )
+        rows: list[dict[str, Any]] = json.loads(done.stdout)
+        return rows
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds:g} s in vain: {what}")
+        time.sleep(0.1)
+
+
+def publish(kafka: str, topic: str, events: Iterable[Any]) -> None:
+    """Send events under their stream's key; bytes are sent as they are."""
+
+    async def send() -> None:
+        async with Producer(kafka, linger_ms=5) as producer:
+            await producer.send_many(_message(topic, event) for event in events)
+
+    asyncio.run(send())
+
+
+def _message(topic: str, event: Any) -> Message:
+    if event is None or isinstance(event, bytes):
+        return Message(topic, b"rubbish", event)
+    return Message(topic, event.meta.stream_id.encode(), event.SerializeToString())
