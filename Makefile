@@ -22,7 +22,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@echo "setup: installing the packages of requirements.lock into .venv (a minute or two)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation -e .
 	@touch $@
 
 lint: $(INSTALLED) ## Check style, types and who imports whom

@@ -1,28 +1,84 @@
-"""`relaisctl demo play`: a generated busy shift of three client companies, played live."""
+"""`relaisctl demo`: start everything, play a generated busy shift live, print the KPIs, stop.
 
+`relaisctl demo play` plays alone, on services that run already.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
 from eventkit.clock import SystemClock
 from eventkit.settings import load
-from relaisctl import clients
-from relaisctl.explain import explained
-from relaisctl.replay import shift, stage
+from relaisctl import clients, kpi
+from relaisctl.explain import NOT_LOADED, explained
+from relaisctl.replay import anonymous_bank, publish, shift, stage
+from relaisctl.replay import cli as replay
 from relaisctl.replay.show import Format, plain
+from relaisctl.stack.errors import StackError
 from relaisctl.stack.settings import Environment
-from relaisctl.stack.stack import Stack
+from relaisctl.stack.stack import Stack, State
 
 ACTOR = "demo"
+SEED, MINUTES, SPEED = 1, 100, 80.0
+BANK = "anonymous-bank"
+PATIENCE_S = 60.0
 
-app = typer.Typer(help="A made-up centre, played on the real services.")
+app = typer.Typer(help="A made-up centre of three client companies, on the real services.")
+
+
+@app.callback(invoke_without_command=True)
+def demo(
+    context: typer.Context,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Real files, or a folder of them, to replay as history first."),
+    ] = None,
+) -> None:
+    """Start everything, play a busy shift, print the KPIs, stop what was started."""
+    if context.invoked_subcommand:
+        return
+    stack = Stack.of(load(Environment).stack_settings(), say=_say_of)
+    there = {row.name for row in stack.status() if row.state not in (State.STOPPED, State.DEAD)}
+    try:
+        _say("starting the local stack and the services")
+        stack.start()
+        if data:
+            _replay(_files(data))
+        _say(f"playing {MINUTES} minutes of a busy shift, {SPEED:.0f} times as fast")
+        with explained():
+            played = stage.run_to_the_end(
+                play_shift(stack.addresses["kafka"], _routing(stack), SEED, MINUTES, SPEED)
+            )
+        plain(played, Format.TABLE)
+        with explained():
+            _wait_until_loaded(stack.addresses["kafka"])
+        for company in shift.COMPANIES:
+            zone = ZoneInfo(company.time_zone)
+            begins, ends = (
+                datetime.fromisoformat(moment).astimezone(zone).date()
+                for moment in (played.begins, played.ends)
+            )
+            _print_kpis(company.client_id, company.name, begins, ends)
+    except StackError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    finally:
+        _say("stopping what was started")
+        stack.stop([name for name in stack.names() if name not in there])
 
 
 @app.command("play")
 def play(
-    seed: Annotated[int, typer.Option(help="The same seed gives the same customers.")] = 1,
-    minutes: Annotated[int, typer.Option(min=1, max=1440, help="Length of the shift.")] = 120,
-    speed: Annotated[float, typer.Option(min=1, max=1000, help="So many times as fast.")] = 80.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same customers.")] = SEED,
+    minutes: Annotated[
+        int, typer.Option(min=1, max=1440, help="Length of the shift.")
+    ] = MINUTES,
+    speed: Annotated[float, typer.Option(min=1, max=1000, help="So many times as fast.")] = SPEED,
     run: Annotated[
         str | None, typer.Option(help="Part of all ids. Default: from the time of day.")
     ] = None,
@@ -31,9 +87,10 @@ def play(
     """Play a busy shift: customers call, our routing decides, agents answer, or do not in time."""
     stack = Stack.of(load(Environment).stack_settings())
     kafka = stack.addresses["kafka"]
-    routing = f"127.0.0.1:{stack.settings.ports.routing_grpc}"
     with explained():
-        played = stage.run_to_the_end(play_shift(kafka, routing, seed, minutes, speed, run))
+        played = stage.run_to_the_end(
+            play_shift(kafka, _routing(stack), seed, minutes, speed, run)
+        )
     plain(played, format)
 
 
@@ -59,3 +116,49 @@ async def play_shift(
         actor=ACTOR,
     )
     return await stage.perform(production, kafka, routing)
+
+
+def _routing(stack: Stack) -> str:
+    return f"127.0.0.1:{stack.settings.ports.routing_grpc}"
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    """Files as they are; of a folder its text files, by name."""
+    return [
+        file
+        for path in paths
+        for file in (sorted(path.glob("*.txt")) if path.is_dir() else [path])
+    ]
+
+
+def _replay(paths: list[Path]) -> None:
+    _say(f"replaying as history: {', '.join(path.name for path in paths)}")
+    summary = replay.replay_history(paths, BANK)
+    zone_days = (summary.first_day, summary.last_day)
+    if zone_days[0] and zone_days[1]:
+        begins, ends = map(date.fromisoformat, zone_days)
+        _print_kpis(BANK, f"Anonymous bank ({anonymous_bank.TIME_ZONE})", begins, ends)
+
+
+def _wait_until_loaded(kafka: str) -> None:
+    async def wait() -> bool:
+        targets = await publish.ends(kafka)
+        return await publish.loaded(kafka, targets, PATIENCE_S, lambda missing: None)
+
+    if not asyncio.run(wait()):
+        typer.echo("the analytics loader does not load: see relaisctl status", err=True)
+        raise typer.Exit(NOT_LOADED)
+
+
+def _print_kpis(client_id: str, title: str, begins: date, ends: date) -> None:
+    typer.echo(f"\n{title}, {begins} to {ends}")
+    for by in (kpi.By.QUEUE, kpi.By.ALL):
+        kpi.kpi(client_id, begins.isoformat(), (ends + timedelta(days=1)).isoformat(), by)
+
+
+def _say(line: str) -> None:
+    typer.echo(f"demo: {line}", err=True)
+
+
+def _say_of(name: str, line: str) -> None:
+    typer.echo(f"{name:<17} {line}", err=True)

@@ -95,7 +95,7 @@ def topics(
 
 
 def _stack() -> Stack:
-    return Stack.of(load(Environment).stack_settings(), say=_say)
+    return Stack.of(load(Environment).stack_settings(), say=say)
 
 
 def _choice(stack: Stack, names: list[str] | None, engines_only: bool) -> list[str] | None:
@@ -104,7 +104,8 @@ def _choice(stack: Stack, names: list[str] | None, engines_only: bool) -> list[s
     return names or (stack.names(Kind.ENGINE) if engines_only else None)
 
 
-def _say(name: str, line: str) -> None:
+def say(name: str, line: str) -> None:
+    """A line of progress on standard error."""
     with _one_line:  # programs start in parallel
         typer.echo(f"{name:<17} {line}", err=True)
 
