@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from relaisctl.stack.clickhouse.engine import Engine
+from relaisctl.stack.clickhouse.engine import Engine, EngineError
 from relaisctl.stack.clickhouse.server import Server
 
 
@@ -28,8 +28,12 @@ def main() -> int:
         level=logging.DEBUG if options.verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(message)s",
     )
-    engine = Engine(options.data)
-    server = Server(engine, options.host, options.port, options.password)
+    try:
+        engine = Engine(options.data)
+        server = Server(engine, options.host, options.port, options.password)
+    except (EngineError, OSError, ValueError) as error:
+        print(f"cannot start: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     host, port = server.address

@@ -23,7 +23,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
-from urllib.parse import quote
 
 import chdb
 from chdb.state.sqlitelike import Connection
@@ -112,13 +111,22 @@ def _set(conn: Connection, settings: Mapping[str, str | None]) -> None:
 class Engine:
     """One data folder, owned by this process. Thread-safe.
 
-    :param data: folder of the database, created when absent; one process may own it.
+    :param data: folder of the database, created when absent.
+    :raises ValueError: the folder's name cannot be given to chDB.
+    :raises EngineError: the folder cannot be opened, or another process has it open.
     """
 
     def __init__(self, data: Path) -> None:
-        data.mkdir(parents=True, exist_ok=True)
         self.data = data.resolve()
-        self._control = self.connect()
+        if "?" in str(self.data):  # chDB reads options after it, and knows no escape
+            raise ValueError(f"data folder {self.data}: its name has a question mark")
+        self.data.mkdir(parents=True, exist_ok=True)
+        try:
+            self._control = self.connect()
+        except RuntimeError as error:
+            reason = _error(error).message
+            hint = "is it in use by another process?"
+            raise EngineError(STD_EXCEPTION, f"data folder {self.data}: {hint} {reason}") from error
         self._lock = threading.Lock()
         self._tags = itertools.count(1)
         rows = _rows(self._control, "SELECT name, value, changed FROM system.settings")
@@ -129,7 +137,7 @@ class Engine:
         self.version = (major, minor, patch)
 
     def connect(self) -> Connection:
-        return chdb.connect(quote(str(self.data), safe="/"))
+        return chdb.connect(str(self.data))
 
     def session(self, database: str, on_progress: OnProgress) -> Session:
         """Raises EngineError (81) when the database does not exist."""

@@ -63,7 +63,8 @@ def test_generator_and_nothing(client: Client, table: Table) -> None:
     assert count(client, name) == 5
 
 
-def test_values_in_the_text_and_select(client: Client, table: Table) -> None:
+def test_values_in_the_text_and_select(server: Server, client: Client, table: Table) -> None:
+    server.needs(20, 1, what="values in the text of an INSERT on this protocol")
     name = table("a UInt8, b String")
     client.execute(f"INSERT INTO {name} (a, b) VALUES (1, 'x'), (2, 'y)')")
     client.execute(f"INSERT INTO {name} SELECT number + 10, 'z' FROM numbers(3)")
@@ -130,6 +131,7 @@ def test_connection_goes_on_after_a_failed_insert(server: Server, table: Table) 
 def test_insert_that_its_client_leaves_stores_nothing(
     server: Server, client: Client, table: Table
 ) -> None:
+    server.needs(20, 1, what="cancelling an INSERT whose client has left")
     name = table("a UInt64")
     for cut in (False, True):
         leaver = server.client()

@@ -12,6 +12,7 @@ from clickhouse_driver.errors import ServerException
 
 from .conftest import Server
 
+BLOCK = 65536  # a server may read the last block whole
 ENDLESS = "SELECT count() FROM numbers(1000000000000) WHERE sipHash64(number) % 7 = 1"
 
 
@@ -218,8 +219,8 @@ def test_progress_and_profile(client: Client) -> None:
     assert 0 < count < 60_000_000
     assert len(steps) > 2
     assert steps == sorted(steps)
-    assert steps[-1] == 60_000_000
-    assert client.last_query.progress.rows == 60_000_000
+    assert 60_000_000 <= steps[-1] < 60_000_000 + BLOCK
+    assert client.last_query.progress.rows == steps[-1]
     assert client.last_query.progress.bytes > 0
     assert client.last_query.profile_info.rows == 1
     client.execute("SELECT number FROM numbers(1000)")
@@ -228,6 +229,7 @@ def test_progress_and_profile(client: Client) -> None:
 
 
 def test_disconnection_stops_the_query(server: Server, client: Client) -> None:
+    server.needs(20, 1, what="noticing that a waiting client has left")
     mark = uuid4().hex
     leaver = server.client()
     with ThreadPoolExecutor(1) as pool:
@@ -241,6 +243,7 @@ def test_disconnection_stops_the_query(server: Server, client: Client) -> None:
 
 def test_leaving_at_once_stops_the_query(server: Server, client: Client) -> None:
     """The client is gone before the server has begun."""
+    server.needs(20, 1, what="noticing that a waiting client has left")
     mark = uuid4().hex
     leaver = server.client()
     leaver.execute("SELECT 1")
@@ -302,7 +305,7 @@ def test_external_table(client: Client) -> None:
             "data": [{"id": 3, "label": "three"}, {"id": 5, "label": "five"}],
         }
     ]
-    sql = "SELECT id, label FROM wanted WHERE id IN (SELECT number FROM numbers(9)) ORDER BY id"
+    sql = "SELECT id, label FROM wanted WHERE id IN (SELECT toUInt32(5)) OR id < 4 ORDER BY id"
     for _ in range(2):  # it is gone after the query
         got = client.execute(sql, external_tables=tables)
         assert got == [(3, "three"), (5, "five")]
