@@ -17,7 +17,7 @@ Tree = dict[str, Any]
 class Deployed:
     """One process in one of the two places; `where` is for people.
 
-    secrets: variables whose values come from a secret, or have a password in them.
+    environment: a value that only the cluster knows (a secret, the pod's name) is empty here.
     probes: (path, port) that somebody asks whether the process is well.
     """
 
@@ -26,7 +26,6 @@ class Deployed:
     image: str
     command: list[str]
     environment: dict[str, str]
-    secrets: frozenset[str] = frozenset()
     probes: list[tuple[str, int]] = field(default_factory=list)
 
 
@@ -63,6 +62,10 @@ def pods() -> dict[str, Tree]:
     }
 
 
+def workloads() -> dict[str, Tree]:
+    return of_kind("Deployment") | of_kind("StatefulSet")
+
+
 def config_maps() -> dict[str, dict[str, str]]:
     maps = {}
     for generator in kustomization()["configMapGenerator"]:
@@ -80,7 +83,6 @@ def in_compose() -> list[Deployed]:
             image=service["image"],
             command=service["command"],
             environment=service["environment"],
-            secrets=frozenset(k for k, v in service["environment"].items() if "PASSWORD" in v),
             probes=[
                 (path, int(port))
                 for test in service["healthcheck"].get("test", [])
@@ -103,7 +105,6 @@ def _container(workload: str, pod: Tree) -> Deployed:
     for source in container["envFrom"]:
         environment |= config_maps()[source["configMapRef"]["name"]]
     entries = {entry["name"]: entry for entry in container.get("env", [])}
-    secrets = frozenset(name for name, entry in entries.items() if "valueFrom" in entry)
     environment |= {name: entry.get("value", "") for name, entry in entries.items()}
     ports = {port["name"]: port["containerPort"] for port in container.get("ports", [])}
     gets = [
@@ -117,6 +118,5 @@ def _container(workload: str, pod: Tree) -> Deployed:
         image=container["image"],
         command=container["args"],
         environment=environment,
-        secrets=secrets,
         probes=[(get["path"], ports[get["port"]]) for get in gets],
     )

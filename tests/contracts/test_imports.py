@@ -17,13 +17,24 @@ PLANTED = {
     "generated-code": ("services/routing/engine.py", "import relais.calls.v1.events_pb2"),
     "routing-domain": ("services/routing/pool.py", "import pydantic"),
     "routing-layers": ("services/routing/commands.py", "import services.routing.codec"),
+    "analytics-domain": ("services/analytics/live.py", "import eventkit.records"),
+    "analytics-layers": ("services/analytics/rows.py", "import services.analytics.store"),
 }
+
+# Without the editable installation, which would add this checkout's `services` to the folder's.
+LINT_IMPORTS = """
+import sys
+from importlinter.cli import lint_imports_command
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
+sys.path[:] = [path for path in sys.path if "editable" not in path]
+lint_imports_command()
+"""
 
 
 def lint_imports(folder: Path) -> str:
     path = os.pathsep.join((str(folder), str(folder / "proto")))
     done = subprocess.run(
-        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        [sys.executable, "-c", LINT_IMPORTS, "--no-cache"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200"},
         capture_output=True,

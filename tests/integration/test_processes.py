@@ -1,7 +1,7 @@
 """The processes as they are deployed: what they read and write, and the probes that they answer.
 
-Each runs with a spy on the requests that it sends to the broker, and is given a call, an agent, and
-rubbish on every topic, so that it does all that it can do.
+Each runs with a spy on the requests that it sends to the broker, and is given a call that nobody
+answers in time and rubbish on every topic, so that it does all that it can do.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,21 +21,104 @@ from aiokafka import AIOKafkaProducer
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
+from relais.calls.v1.events_pb2 import Channel, Direction
 from relais.clients.v1.events_pb2 import ClientEvent
-from relais.routing.v1 import routing_service_pb2 as routing
+from relais.routing.v1.routing_service_pb2 import (
+    ConfigurePoolRequest,
+    ReportAgentRequest,
+    ReportCallRequest,
+)
 from relais.routing.v1.routing_service_pb2_grpc import RoutingServiceStub
 
 from eventkit.ids import event_id
 from relaisctl.stack import Ports, load_topics
 from relaisctl.stack.services import SERVICES, Service, check_ready
+from tests.contracts.contracts import DEAD_LETTERS
 from tests.contracts.deployed import in_kubernetes
 from tests.integration.conftest import ROOT, Engines
 
 SPY = Path(__file__).with_name("kafka_spy.py")
-CLIENT = "topics-match"
+CLIENT = POOL = "as-deployed"
 # A Faust worker needs half a minute to join its group on Tansu.
 START_S = 120.0
 ALL_SEEN_S = 60.0
+STOP_S = 40.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """All processes, ready. `outs` has what the spy of each has written."""
+
+    engines: Engines
+    ports: Ports
+    outs: dict[str, Path]
+
+    def port(self, service: Service) -> int:
+        """Where it answers probes."""
+        port: int = getattr(self.ports, service.port)
+        return port
+
+    def log(self, service: Service) -> Path:
+        return self.outs[service.name].with_suffix(".log")
+
+    @contextmanager
+    def run(self, services: Sequence[Service]) -> Iterator[None]:
+        with ExitStack() as running:
+            started = [running.enter_context(self._run(service)) for service in services]
+            for service, process in zip(services, started, strict=True):
+                self._wait_until_ready(service, process)
+            yield
+
+    @contextmanager
+    def _run(self, service: Service) -> Iterator[subprocess.Popen[bytes]]:
+        environment = {
+            **os.environ,
+            **self.engines.environment,
+            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "proto"))),
+            "RELAIS_ROUTING_HTTP_PORT": str(self.ports.routing_http),
+            "RELAIS_ROUTING_GRPC_PORT": str(self.ports.routing_grpc),
+            "RELAIS_HEALTH_PORT": str(self.port(service)),
+        }
+        command = [sys.executable, SPY, self.outs[service.name], *service.arguments]
+        with self.log(service).open("ab") as log:
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+            try:
+                yield process
+            finally:
+                process.terminate()
+                try:
+                    process.wait(STOP_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    def _wait_until_ready(self, service: Service, process: subprocess.Popen[bytes]) -> None:
+        end = time.monotonic() + START_S
+        while True:
+            try:
+                return check_ready(f"http://127.0.0.1:{self.port(service)}")
+            except OSError as error:
+                if process.poll() is not None or time.monotonic() > end:
+                    tail = self.log(service).read_text()[-3000:]
+                    pytest.fail(f"{service.name} is not ready: {error}\n{tail}")
+                time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def running(stack: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("processes")
+    outs = {service.name: folder / service.name for service in SERVICES}
+    running = Running(stack, Ports.free(), outs)
+    # Who comes second has something to restore.
+    with running.run([each for each in SERVICES if snapshots_of(each.name)]):
+        pass
+    with running.run(SERVICES):
+        yield running
+
+
+def snapshots_of(process: str) -> list[str]:
+    """The topics in which a process keeps its own state."""
+    return [t.name for t in load_topics() if process in t.producers and process in t.consumers]
 
 
 def declared(process: str) -> set[str]:
@@ -48,116 +131,57 @@ def seen(out: Path) -> set[str]:
     return set(out.read_text(encoding="utf-8").splitlines()) if out.exists() else set()
 
 
-@contextmanager
-def run(service: Service, all_of_it: "Running") -> Iterator[subprocess.Popen[bytes]]:
-    out = all_of_it.outs[service.name]
-    environment = {
-        **os.environ,
-        **all_of_it.engines.environment,
-        "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "proto"))),
-        "RELAIS_ROUTING_HTTP_PORT": str(all_of_it.ports.routing_http),
-        "RELAIS_ROUTING_GRPC_PORT": str(all_of_it.ports.routing_grpc),
-        "RELAIS_HEALTH_PORT": str(all_of_it.port(service)),
-    }
-    with log_of(out).open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, SPY, out, *service.arguments],
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(40)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def log_of(out: Path) -> Path:
-    return out.with_suffix(".log")
-
-
-def wait_until_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + START_S
-    while True:
-        try:
-            return check_ready(f"http://127.0.0.1:{port}")
-        except OSError as error:
-            ended = process.poll() is not None
-            if ended or time.monotonic() > end:
-                pytest.fail(f"{log.stem} is not ready: {error}\n{log.read_text()[-3000:]}")
-            time.sleep(0.2)
-
-
-async def tell_everything(engines: Engines, ports: Ports) -> None:
-    registered = ClientEvent()
-    registered.meta.event_id = event_id(CLIENT, 1)
-    registered.meta.stream_id = registered.meta.client_id = CLIENT
-    registered.meta.version = 1
-    registered.meta.occurred_at.GetCurrentTime()
-    registered.meta.recorded_at.CopyFrom(registered.meta.occurred_at)
-    registered.registered.name = "Topics Match"
-    registered.registered.time_zone = "Europe/Paris"
-    async with AIOKafkaProducer(bootstrap_servers=engines.kafka) as producer:
-        value = registered.SerializeToString()
+async def register_client(kafka: str) -> None:
+    event = ClientEvent()
+    event.meta.event_id = event_id(CLIENT, 1)
+    event.meta.stream_id = event.meta.client_id = CLIENT
+    event.meta.version = 1
+    event.meta.occurred_at.GetCurrentTime()
+    event.meta.recorded_at.CopyFrom(event.meta.occurred_at)
+    event.registered.name = "As deployed"
+    event.registered.time_zone = "Europe/Paris"
+    async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
+        value = event.SerializeToString()
         await producer.send_and_wait("client-events", value, CLIENT.encode())
-        for topic in load_topics():
-            if topic.name.endswith("-dlq"):
-                origin = topic.name.removesuffix("-dlq")
-                await producer.send_and_wait(origin, b"\xffrubbish", b"rubbish")
+
+
+async def report_a_call_that_nobody_answers(grpc_port: int) -> None:
     now = Timestamp()
     now.GetCurrentTime()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.routing_grpc}") as channel:
-        stub = RoutingServiceStub(channel)
-        await stub.ReportAgent(
-            routing.ReportAgentRequest(
-                pool_id=CLIENT, agent_id="a-1", occurred_at=now, logged_in={"skills": []}
+    logged_in, available = ReportAgentRequest.LoggedIn(), ReportAgentRequest.Available()
+    arrived = ReportCallRequest.Arrived(
+        channel=Channel.CHANNEL_VOICE, direction=Direction.DIRECTION_INBOUND
+    )
+    queued = ReportCallRequest.Queued(queue_id="advice")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
+        routing = RoutingServiceStub(channel)  # type: ignore[no-untyped-call]
+        await routing.ConfigurePool(ConfigurePoolRequest(pool_id=POOL, offer_seconds=1))
+        for state in ({"logged_in": logged_in}, {"available": available}):
+            await routing.ReportAgent(
+                ReportAgentRequest(pool_id=POOL, agent_id="a-1", occurred_at=now, **state)
             )
-        )
-        await stub.ReportCall(
-            routing.ReportCallRequest(
-                client_id=CLIENT,
-                pool_id=CLIENT,
-                call_id="c-1",
-                occurred_at=now,
-                arrived={"channel": "CHANNEL_VOICE", "direction": "DIRECTION_INBOUND"},
+        for report in ({"arrived": arrived}, {"queued": queued}):
+            await routing.ReportCall(
+                ReportCallRequest(
+                    client_id=CLIENT, pool_id=POOL, call_id="c-1", occurred_at=now, **report
+                )
             )
-        )
 
 
-@dataclass(frozen=True)
-class Running:
-    """All processes, ready. `outs` has what the spy of each has written."""
-
-    engines: Engines
-    ports: Ports
-    outs: dict[str, Path]
-
-    def port(self, service: Service) -> int:
-        port: int = getattr(self.ports, service.port)
-        return port
+async def send_rubbish(kafka: str) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
+        for topic in load_topics():
+            if topic.name.endswith(DEAD_LETTERS):
+                origin = topic.name.removesuffix(DEAD_LETTERS)
+                await producer.send_and_wait(origin, b"\xffrubbish", b"rubbish")
 
 
-@pytest.fixture(scope="module")
-def running(stack: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("processes")
-    outs = {service.name: folder / service.name for service in SERVICES}
-    all_of_it = Running(stack, Ports.free(), outs)
-    with ExitStack() as processes:
-        started = [processes.enter_context(run(service, all_of_it)) for service in SERVICES]
-        for service, process in zip(SERVICES, started, strict=True):
-            wait_until_ready(all_of_it.port(service), process, log_of(outs[service.name]))
-        yield all_of_it
-
-
-@pytest.mark.timeout(START_S + ALL_SEEN_S + 120)
+@pytest.mark.timeout(2 * START_S + ALL_SEEN_S + 120)
 def test_processes_read_and_write_what_topics_yaml_says(running: Running) -> None:
+    asyncio.run(register_client(running.engines.kafka))
+    asyncio.run(report_a_call_that_nobody_answers(running.ports.routing_grpc))
+    asyncio.run(send_rubbish(running.engines.kafka))
     wanted = {service.name: declared(service.name) for service in SERVICES}
-    asyncio.run(tell_everything(running.engines, running.ports))
     end = time.monotonic() + ALL_SEEN_S
     while time.monotonic() < end and any(
         wanted[name] - seen(out) for name, out in running.outs.items()
