@@ -75,9 +75,7 @@ def demo(
 @app.command("play")
 def play(
     seed: Annotated[int, typer.Option(help="The same seed gives the same customers.")] = SEED,
-    minutes: Annotated[
-        int, typer.Option(min=1, max=1440, help="Length of the shift.")
-    ] = MINUTES,
+    minutes: Annotated[int, typer.Option(min=1, max=1440, help="Length of the shift.")] = MINUTES,
     speed: Annotated[float, typer.Option(min=1, max=1000, help="So many times as fast.")] = SPEED,
     run: Annotated[
         str | None, typer.Option(help="Part of all ids. Default: from the time of day.")
@@ -88,9 +86,7 @@ def play(
     stack = Stack.of(load(Environment).stack_settings())
     kafka = stack.addresses["kafka"]
     with explained():
-        played = stage.run_to_the_end(
-            play_shift(kafka, _routing(stack), seed, minutes, speed, run)
-        )
+        played = stage.run_to_the_end(play_shift(kafka, _routing(stack), seed, minutes, speed, run))
     plain(played, format)
 
 
@@ -125,18 +121,15 @@ def _routing(stack: Stack) -> str:
 def _files(paths: Sequence[Path]) -> list[Path]:
     """Files as they are; of a folder its text files, by name."""
     return [
-        file
-        for path in paths
-        for file in (sorted(path.glob("*.txt")) if path.is_dir() else [path])
+        file for path in paths for file in (sorted(path.glob("*.txt")) if path.is_dir() else [path])
     ]
 
 
 def _replay(paths: list[Path]) -> None:
     _say(f"replaying as history: {', '.join(path.name for path in paths)}")
     summary = replay.replay_history(paths, BANK)
-    zone_days = (summary.first_day, summary.last_day)
-    if zone_days[0] and zone_days[1]:
-        begins, ends = map(date.fromisoformat, zone_days)
+    if summary.first_day and summary.last_day:
+        begins, ends = date.fromisoformat(summary.first_day), date.fromisoformat(summary.last_day)
         _print_kpis(BANK, f"Anonymous bank ({anonymous_bank.TIME_ZONE})", begins, ends)
 
 

@@ -20,7 +20,7 @@ from eventkit.settings import load
 from relaisctl import clients
 from relaisctl.explain import INTERRUPTED, NOT_LOADED, InputError, explained
 from relaisctl.replay import anonymous_bank, files, history, publish, rerun, stage
-from relaisctl.replay.show import Format, bars, counts, plain
+from relaisctl.replay.show import Bars, Format, counts, plain
 from relaisctl.stack.settings import Environment
 from relaisctl.stack.stack import Stack
 
@@ -45,6 +45,9 @@ class Summary:
     rows: int = 0
     repeated_rows: int = 0
     calls: int = 0
+    first_day: str | None = None
+    last_day: str | None = None
+    """Local days of the first and the last arrival."""
     events: int = 0
     mended_rows: int = 0
     mended: dict[str, int] = field(default_factory=dict)
@@ -94,21 +97,27 @@ def replay_anonymous_bank(
     format: Annotated[Format, typer.Option("--format", help="Of the summary.")] = Format.TABLE,
 ) -> None:
     """Play the call-by-call files of Technion's "anonymous bank"."""
-    stack = Stack.of(load(Environment).stack_settings())
-    kafka = stack.addresses["kafka"]
-    target = rejects or stack.settings.home / "rejects" / f"{paths[0].stem}.tsv"
-    company = clients.Client(client, client, anonymous_bank.TIME_ZONE)
-    summary = Summary(client, [str(path) for path in paths])
+    if mode is Mode.HISTORY:
+        replay_history(paths, client, rejects, wait, format)
+        return
     with explained():
-        clients.check(company)
-        if mode is Mode.LIVE:
-            calls = _read(paths, target, rejects is not None, summary)
-            window = _window(calls, begins, ends)
-            routing = f"127.0.0.1:{stack.settings.ports.routing_grpc}"
-            played = _play_live(kafka, routing, company, window, agents, speed, pool, run)
-            plain(played, format)
-            return
-        _publish_history(kafka, company, paths, target, rejects is not None, wait, summary)
+        stack, company, summary = _prepare(paths, client)
+        calls = _window(_read(paths, _target(stack, paths, rejects), summary), begins, ends)
+        plain(_play_live(stack, company, calls, agents, speed, pool, run), format)
+
+
+def replay_history(
+    paths: Sequence[Path],
+    client: str,
+    rejects: Path | None = None,
+    wait: bool = True,
+    format: Format = Format.TABLE,
+) -> Summary:
+    """Publish the files' events, wait for the loader, print the summary. Raises typer.Exit."""
+    with explained():
+        stack, company, summary = _prepare(paths, client)
+        calls = _read(paths, _target(stack, paths, rejects), summary)
+        _publish_history(stack.addresses["kafka"], company, calls, wait, summary)
     _print(summary, format)
     if summary.loaded is False:
         typer.echo(
@@ -117,18 +126,37 @@ def replay_anonymous_bank(
             err=True,
         )
         raise typer.Exit(NOT_LOADED)
+    return summary
 
 
-def _read(
-    paths: Sequence[Path], target: Path, asked: bool, summary: Summary
-) -> list[history.Recorded]:
+def _prepare(paths: Sequence[Path], client: str) -> tuple[Stack, clients.Client, Summary]:
+    company = clients.Client(client, client, anonymous_bank.TIME_ZONE)
+    clients.check(company)
+    stack = Stack.of(load(Environment).stack_settings())
+    return stack, company, Summary(client, [str(path) for path in paths])
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where rejects go. `asked`: the file is written even when there are none."""
+
+    path: Path
+    asked: bool
+
+
+def _target(stack: Stack, paths: Sequence[Path], rejects: Path | None) -> _Target:
+    default = stack.settings.home / "rejects" / f"{paths[0].stem}.tsv"
+    return _Target(rejects or default, asked=rejects is not None)
+
+
+def _read(paths: Sequence[Path], target: _Target, summary: Summary) -> list[history.Recorded]:
     """All calls of the files by arrival; what cannot be read goes to the rejects file."""
-    with bars() as progress:
+    with Bars() as progress:
         task = progress.add_task("rows read", total=files.size_of(paths), text="")
         reading = files.read_files(
             paths,
             datetime.now(ZONE).date(),
-            lambda size, rows: progress.update(task, completed=size, text=f"{rows:,} rows"),
+            lambda size, rows: progress.show(task, size, f"{rows:,} rows"),
         )
     calls, summary.repeated_rows = history.identify(reading.calls, ZONE)
     summary.rows = reading.rows
@@ -137,9 +165,12 @@ def _read(
     summary.mended = dict(reading.mended.most_common())
     summary.rejected_rows = len(reading.rejects)
     summary.rejected = dict(reading.rejected.most_common())
-    if reading.rejects or asked or target.exists():
-        files.write_rejects(target, reading.rejects)
-        summary.rejects_file = str(target)
+    if calls:
+        summary.first_day = min(recorded.call.day for recorded in calls).isoformat()
+        summary.last_day = max(recorded.call.day for recorded in calls).isoformat()
+    if reading.rejects or target.asked or target.path.exists():
+        files.write_rejects(target.path, reading.rejects)
+        summary.rejects_file = str(target.path)
     return calls
 
 
@@ -149,13 +180,10 @@ def _read(
 def _publish_history(
     kafka: str,
     company: clients.Client,
-    paths: Sequence[Path],
-    target: Path,
-    asked: bool,
+    calls: Sequence[history.Recorded],
     wait: bool,
     summary: Summary,
 ) -> None:
-    calls = _read(paths, target, asked, summary)
     try:
         asyncio.run(_publish(kafka, company, calls, wait, summary))
     except KeyboardInterrupt:
@@ -176,13 +204,13 @@ async def _publish(
 ) -> None:
     clock = SystemClock()
     await _ensure_registered(kafka, company)
-    with bars() as progress:
+    with Bars() as progress:
         total = sum(history.EVENTS[recorded.call.outcome] for recorded in calls)
         publishing = progress.add_task("events published", total=total, text="")
 
         def published(count: int) -> None:
             summary.events = count
-            progress.update(publishing, completed=count, text=f"{count:,} events")
+            progress.show(publishing, count, f"{count:,} events")
 
         await publish.publish(kafka, company.client_id, calls, clock.now_us(), published)
         if not wait:
@@ -194,9 +222,7 @@ async def _publish(
         def missing(count: int) -> None:
             nonlocal most
             most = max(most, count)
-            progress.update(
-                loading, total=most, completed=most - count, text=f"{count:,} events to go"
-            )
+            progress.show(loading, most - count, f"{count:,} events to go", most)
 
         summary.loaded = await publish.loaded(kafka, targets, PATIENCE_S, missing)
 
@@ -221,6 +247,8 @@ def _print(summary: Summary, format: Format) -> None:
             ("  rejected", summary.rejected_rows),
             *((f"    {reason}", count) for reason, count in summary.rejected.items()),
             ("calls", summary.calls),
+            ("  from", summary.first_day or "-"),
+            ("  to", summary.last_day or "-"),
             ("events", summary.events),
         ]
     )
@@ -243,8 +271,7 @@ def _window(
 
 
 def _play_live(
-    kafka: str,
-    routing: str,
+    stack: Stack,
     company: clients.Client,
     calls: Sequence[history.Recorded],
     agents: int | None,
@@ -264,6 +291,9 @@ def _play_live(
         seed=SEED,
         actor=publish.ACTOR,
     )
+
+    kafka = stack.addresses["kafka"]
+    routing = f"127.0.0.1:{stack.settings.ports.routing_grpc}"
 
     async def perform() -> stage.Played:
         await _ensure_registered(kafka, company)

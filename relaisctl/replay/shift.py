@@ -54,13 +54,13 @@ COMPANIES = (
 )  # fmt: skip
 
 TEAMS: tuple[tuple[str, int, Skills], ...] = (
-    ("riga", 5, (("taxi", 3),)),
+    ("riga", 4, (("taxi", 3),)),
     ("riga", 3, (("bank", 2), ("taxi", 4))),
     ("home", 4, (("internet", 2), ("taxi", 2))),
-    ("paris", 8, (("bank", 3),)),
+    ("paris", 7, (("bank", 3),)),
     ("paris", 4, (("bank", 4), ("loans", 3))),
-    ("home", 3, (("bank", 2), ("internet", 2))),
-    ("leeds", 11, (("internet", 3),)),
+    ("home", 2, (("bank", 2), ("internet", 2))),
+    ("leeds", 10, (("internet", 3),)),
     ("leeds", 6, (("internet", 2), ("sales", 3))),
     ("home", 4, (("internet", 4), ("loans", 2), ("bank", 3), ("sales", 2))),
 )
@@ -71,6 +71,9 @@ LOAD_BY_HALF_HOUR = (0.85, 1.1, 1.2, 0.95)
 
 TALK_VARIATION = 0.8
 """Standard deviation of talking in relation to the mean."""
+SHORTEST_S = 5.0
+LONGEST = 3.0
+"""The longest talk in relation to the mean."""
 MENU_S = 8.0
 GIVES_UP_IN_MENU = 0.03
 
@@ -126,5 +129,5 @@ def _call(chance: Random, company: Company, queue: Queue, call_id: str, after: i
         priority=queue.priority,
         required_skills=queue.required_skills,
         patience=int(chance.expovariate(1 / queue.patience_s) * SECOND),
-        service=int(max(5.0, talk) * SECOND),
+        service=int(min(max(SHORTEST_S, talk), LONGEST * queue.talk_s) * SECOND),
     )

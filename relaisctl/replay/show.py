@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+
+LINE_EVERY_S = 10.0
 
 
 class Format(StrEnum):
@@ -20,16 +23,25 @@ class Format(StrEnum):
     JSON = "json"
 
 
-def bars() -> Progress:
-    """Progress bars; each task has a field `text`, shown behind its bar."""
-    return Progress(
-        TextColumn("{task.description:<17}"),
-        BarColumn(bar_width=24),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[text]}"),
-        console=Console(stderr=True),
-    )
+class Bars(Progress):
+    """Progress bars; each task has a field `text`. A log or a pipe gets a line now and then."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=14),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[text]}"),
+            console=Console(stderr=True, highlight=False),
+        )
+        self._told = self.get_time()
+
+    def show(self, task: TaskID, completed: float, text: str, total: float | None = None) -> None:
+        """Move one bar."""
+        self.update(task, completed=completed, text=text, total=total)
+        if not self.console.is_terminal and self.get_time() - self._told >= LINE_EVERY_S:
+            self._told = self.get_time()
+            self.console.print(f"{self.tasks[task].description}  {text}")
 
 
 def plain(summary: "DataclassInstance", format: Format) -> None:

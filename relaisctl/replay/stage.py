@@ -13,7 +13,7 @@ from relaisctl.explain import INTERRUPTED
 from relaisctl.replay.live import SECOND, Habits, Play, ScriptedAgent, ScriptedCall, Tally
 from relaisctl.replay.player import ending_now, play
 from relaisctl.replay.rpc import Routing
-from relaisctl.replay.show import bars
+from relaisctl.replay.show import Bars
 
 HABITS = Habits()
 OFFER_SECONDS = 20
@@ -72,14 +72,14 @@ async def perform(production: Production, kafka: str, routing_address: str) -> P
     tempo = ending_now(clock.now_us(), length + DRAIN, speed)
     script = Play(calls, production.agents, tempo.starts_at, HABITS, production.seed)
     shown = tempo.starts_at
-    with bars() as progress:
+    with Bars() as progress:
         task = progress.add_task("played", total=len(calls), text="")
 
         def report(now: int) -> None:
             nonlocal shown
             shown = now
             tally = script.tally
-            progress.update(task, completed=len(calls) - tally.open, text=_state(now, tally))
+            progress.show(task, len(calls) - tally.open, _state(now, tally))
 
         async with Routing(routing_address, production.actor) as routing:
             await routing.configure(
@@ -121,8 +121,8 @@ def run_to_the_end(performing: Coroutine[None, None, Played]) -> Played:
 
 def _state(now: int, tally: Tally) -> str:
     return (
-        f"{_moment(now)[11:16]}  queue {tally.in_queue:>3}  talking {tally.talking:>3}"
-        f"  answered {tally.answered:>5}  abandoned {tally.abandoned:>4}"
+        f"{_moment(now)[11:16]} queue {tally.in_queue}, busy {tally.talking},"
+        f" served {tally.answered}, abandoned {tally.abandoned}"
     )
 
 
