@@ -39,7 +39,7 @@ async def start_rpc(reports: Reports, address: str) -> tuple[grpc.aio.Server, in
     healthy = health.aio.HealthServicer()  # type: ignore[attr-defined]
     for name in ("", SERVICE):
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)  # type: ignore[no-untyped-call]
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection(
         (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
     )
@@ -157,7 +157,7 @@ def _trace(context: Context) -> Any:
 
 def _method(
     request: type[Message], behaviour: Callable[[Any, Context], Awaitable[Message]]
-) -> grpc.RpcMethodHandler[Any, Any]:
+) -> "grpc.RpcMethodHandler[Any, Any]":
     """Decoding is done here, since grpc answers INTERNAL to bytes that are no request."""
 
     async def answer(data: bytes, context: Context) -> Message:
