@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from clickhouse_driver import Client
+from typer.testing import CliRunner
 
 from eventkit.producer import Producer
 from eventkit.records import Message
+from relaisctl.__main__ import app
 from relaisctl.stack.settings import Ports
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -99,13 +100,9 @@ class Analytics:
 
     def report(self, *arguments: str) -> list[dict[str, Any]]:
         """What `relaisctl kpi --format json` prints."""
-        done = subprocess.run(
-            [sys.executable, "-m", "relaisctl", "kpi", *arguments, "--format", "json"],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}", **self.environment},
-            capture_output=True,
-            check=True,
-        )
+        command = ["kpi", *arguments, "--format", "json"]
+        done = CliRunner().invoke(app, command, env=dict(self.environment), catch_exceptions=False)
+        assert done.exit_code == 0, done.stderr
         rows: list[dict[str, Any]] = json.loads(done.stdout)
         return rows
 

@@ -1,0 +1,238 @@
+"""The loader and the live figures as processes: from a topic to the figures that people see."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from aiokafka.errors import MessageSizeTooLargeError
+
+from relaisctl.stack import Stack
+from services.analytics.tests.events import (
+    MONDAY,
+    agent_logged_in,
+    call,
+    client_registered,
+    phantom,
+)
+from services.analytics.tests.support import Analytics, publish, until
+
+RANGE = ("--from", "2026-09-01", "--to", "2026-11-01")
+FIGURES = "SELECT sum(offered), sum(answered), sum(abandoned) FROM {} WHERE client_id = %(client)s"
+
+
+def calls_of(client: str, count: int, first: int = 0) -> list[Any]:
+    """One call in ten is given up; they wait 0 to 39 s, talk for a minute, arrive one a minute."""
+    return [
+        event
+        for number in range(first, first + count)
+        for event in call(
+            client,
+            f"c{number}",
+            at=MONDAY - 86_400 + number * 60,
+            queue=("sales", "care")[number % 2],
+            agent=("ann", "bob", "cem")[number % 3],
+            wait=number % 40,
+            talk=None if number % 10 == 0 else 60,
+            wrap_up=5,
+        )
+    ]
+
+
+def loaded(analytics: Analytics, client: str, offered: int) -> None:
+    """Wait until the calls and the live figures have so many calls that were offered."""
+    for source in ("calls", "live_kpi"):
+        until(
+            lambda source=source: (
+                analytics.ask(FIGURES.format(source), client=client)[0][0]  # type: ignore[misc]
+                == offered
+            ),
+            f"{source} has {offered} calls of {client}",
+        )
+
+
+@pytest.fixture
+def kafka(environment: dict[str, str]) -> str:
+    return environment["RELAIS_KAFKA"]
+
+
+def test_from_the_topic_to_the_report(analytics: Analytics, kafka: str) -> None:
+    client = "report"
+    publish(kafka, "client-events", [client_registered(client, "Asia/Kathmandu")])
+    publish(kafka, "call-events", calls_of(client, 100))
+    publish(kafka, "call-events", phantom(client, "ghost"))
+    publish(kafka, "agent-events", [agent_logged_in("ann")])
+    loaded(analytics, client, 100)
+
+    [whole] = analytics.report("--client", client, *RANGE)
+    answered = [number for number in range(100) if number % 10]
+    assert whole == {
+        "offered": 100,
+        "answered": 90,
+        "abandoned": 10,
+        "abandonment_rate": 0.1,
+        "asa_s": pytest.approx(sum(number % 40 for number in answered) / 90, abs=1e-9),
+        "service_level": sum(number % 40 <= 20 for number in answered) / 100,
+        "aht_s": 65.0,
+    }
+    [stricter] = analytics.report("--client", client, *RANGE, "--sl-seconds", "5")
+    assert stricter["service_level"] == sum(number % 40 <= 5 for number in answered) / 100
+
+    queues = analytics.report("--client", client, *RANGE, "--by", "queue")
+    assert [row["queue"] for row in queues] == ["care", "sales"]
+    agents = analytics.report("--client", client, *RANGE, "--by", "agent")
+    assert [row["agent"] for row in agents] == ["ann", "bob", "cem", None]
+    assert agents[-1]["answered"] == 0
+    days = analytics.report("--client", client, *RANGE, "--by", "day")
+    intervals = analytics.report("--client", client, *RANGE, "--by", "interval")
+    assert all(row["interval_start"].endswith("+05:45") for row in intervals)
+    for rows in (queues, agents, days, intervals):
+        for name in ("offered", "answered", "abandoned"):
+            assert sum(row[name] for row in rows) == whole[name]
+
+    view = analytics.ask(
+        "SELECT * FROM kpi(client=%(client)s, from_date='2026-09-01', to_date='2026-11-01',"
+        " sl_seconds=20)",
+        client=client,
+    )
+    assert view == [tuple(whole.values())]
+    live = analytics.ask(
+        "SELECT sum(offered), sum(answered), sum(abandoned), sum(asa_s * answered) / sum(answered),"
+        " sum(service_level * offered) / sum(offered) FROM live_kpi WHERE client_id = %(client)s",
+        client=client,
+    )
+    assert live == [
+        (100, 90, 10, pytest.approx(whole["asa_s"]), pytest.approx(whole["service_level"]))
+    ]
+
+
+def test_the_last_day_is_exclusive_and_an_empty_range_is_no_error(
+    analytics: Analytics, kafka: str
+) -> None:
+    client = "edges"
+    publish(kafka, "client-events", [client_registered(client, "Europe/Paris")])
+    midnight = int(datetime(2026, 9, 9, 22, tzinfo=UTC).timestamp())  # of the 10th, in Paris
+    sent = [*call(client, "before", at=midnight - 1), *call(client, "after", at=midnight)]
+    publish(kafka, "call-events", sent)
+    loaded(analytics, client, 2)
+
+    def offered(start: str, end: str) -> int:
+        [row] = analytics.report("--client", client, "--from", start, "--to", end)
+        return int(row["offered"])
+
+    assert offered("2026-09-09", "2026-09-10") == 1
+    assert offered("2026-09-10", "2026-09-11") == 1
+    assert offered("2026-09-09", "2026-09-11") == 2
+    empty = ("--client", client, "--from", "2020-01-01", "--to", "2020-01-02")
+    [row] = analytics.report(*empty)
+    assert row == dict.fromkeys(row, None) | {"offered": 0, "answered": 0, "abandoned": 0}
+    assert analytics.report(*empty, "--by", "interval") == []
+
+
+def test_every_event_is_kept_with_where_it_came_from(analytics: Analytics, kafka: str) -> None:
+    client = "traced"
+    publish(kafka, "client-events", [client_registered(client)])
+    events = call(client, "c1")
+    future = call(client, "c2")[0]
+    future.ClearField("arrived")
+    publish(kafka, "call-events", [*events, future.SerializeToString() + b"\xfa\x3f\x02\x08\x01"])
+    loaded(analytics, client, 1)
+    until(
+        lambda: (
+            analytics.ask(
+                "SELECT count() FROM call_events FINAL WHERE client_id = %(client)s", client=client
+            )
+            == [(5,)]
+        ),
+        "the unknown event is kept",
+    )
+    rows = analytics.ask(
+        "SELECT toString(event_id), event_type, payload != '' FROM call_events FINAL"
+        " WHERE client_id = %(client)s AND kafka_offset >= 0 ORDER BY call_id, version",
+        client=client,
+    )
+    assert [row[0] for row in rows[:4]] == [event.meta.event_id for event in events]
+    assert rows[4][1:] == ("Unknown", 1)
+
+
+def test_rubbish_stops_nothing(analytics: Analytics, kafka: str) -> None:
+    client = "rubbish"
+    publish(kafka, "client-events", [client_registered(client)])
+    good = calls_of(client, 20)
+    late = call(client, "year-9999", at=253_402_300_799)
+    stranger = call("nobody", "c1")
+    wrong_id = call(client, "a/b")
+    bad = [b"\xff\x00\x12", b"", None, bytes(900_000), *late, *stranger, *wrong_id]
+    agent = agent_logged_in("a/b")
+    publish(kafka, "client-events", [b"\xff", b"", client_registered(client, "Mars/Phobos")])
+    publish(kafka, "agent-events", [b"\xff", b"", agent, agent_logged_in("zoe")])
+    mixed = [one for pair in zip(good, bad * 5, strict=False) for one in pair]
+    publish(kafka, "call-events", [*mixed, *good[len(mixed) // 2 :]])
+    loaded(analytics, client, 20)
+    until(
+        lambda: analytics.ask("SELECT count() FROM agent_events WHERE agent_id = 'zoe'") == [(1,)],
+        "the good agent event is there",
+    )
+    assert analytics.ask("SELECT count() FROM calls WHERE client_id = 'nobody'") == [(0,)]
+    assert analytics.ask("SELECT time_zone FROM clients WHERE client_id = 'rubbish'") == [
+        ("Asia/Jerusalem",)
+    ]
+    for role in ("loader", "kpi"):
+        assert analytics.answers(role, "ready")
+        assert "dead letters, first: offset" in analytics.log(role)
+
+
+def test_published_again_nothing_changes(analytics: Analytics, kafka: str) -> None:
+    client = "again"
+    publish(kafka, "client-events", [client_registered(client)])
+    publish(kafka, "call-events", calls_of(client, 50))
+    loaded(analytics, client, 50)
+    before = analytics.report("--client", client, *RANGE, "--by", "interval")
+    live = "SELECT * FROM live_kpi WHERE client_id = 'again' ORDER BY ALL"
+    live_before = analytics.ask(live)
+
+    publish(kafka, "call-events", [*calls_of(client, 50), *calls_of(client, 1, first=50)])
+    loaded(analytics, client, 51)  # number 50 is given up
+    until(
+        lambda: (
+            analytics.ask("SELECT count() FROM calls WHERE client_id = 'again' AND abandoned")
+            == [(6,)]
+        ),
+        "the last call is there",
+    )
+    after = analytics.report("--client", client, *RANGE, "--by", "interval")
+    assert sum(row["offered"] for row in after) == 51
+    assert after[:-1] == before[: len(after) - 1]
+    assert analytics.ask(live)[:-1] == live_before[: len(analytics.ask(live)) - 1]
+
+
+@pytest.fixture
+def restarted_clickhouse(stack: Stack) -> Iterator[Stack]:
+    yield stack
+    stack.start(["clickhouse"])
+
+
+def test_clickhouse_may_go_and_come(
+    analytics: Analytics, kafka: str, restarted_clickhouse: Stack
+) -> None:
+    client = "patient"
+    publish(kafka, "client-events", [client_registered(client)])
+    publish(kafka, "call-events", calls_of(client, 100))
+    restarted_clickhouse.kill("clickhouse")
+    publish(kafka, "call-events", calls_of(client, 100, first=100))
+    until(lambda: not analytics.answers("loader", "ready"), "the loader says that it waits")
+    assert "ClickHouse: trying again" in analytics.log("loader")
+    restarted_clickhouse.start(["clickhouse"])
+    loaded(analytics, client, 200)
+    until(lambda: analytics.answers("loader", "ready"), "the loader is ready again")
+
+
+def test_five_megabytes_are_refused_by_the_topic_or_dead_lettered(
+    analytics: Analytics, kafka: str
+) -> None:
+    publish(kafka, "client-events", [client_registered("huge")])
+    with suppress(MessageSizeTooLargeError):
+        publish(kafka, "call-events", [bytes(5 << 20)])
+    publish(kafka, "call-events", calls_of("huge", 5))
+    loaded(analytics, "huge", 5)
