@@ -84,6 +84,7 @@ def literal(value: str) -> str:
 
 
 def identifier(name: str) -> str:
+    name = name.encode("utf-8", "replace").decode()  # chDB takes no other text
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 

@@ -253,6 +253,15 @@ class Query:
     settings: dict[str, tuple[str, int]] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
 
+    def is_text(self) -> bool:
+        """Whether all of it was UTF-8."""
+        values = (value for value, _ in self.settings.values())
+        try:
+            "".join([self.id, self.sql, *self.params, *self.params.values(), *values]).encode()
+        except UnicodeEncodeError:
+            return False
+        return True
+
 
 def read_query(source: Source, revision: int) -> Query:
     """The fields of Query, after its packet type.

@@ -259,6 +259,8 @@ class Connection:
         started = time.monotonic()
         try:
             tables = self._external_tables()
+            if not query.is_text():
+                raise EngineError(BAD_ARGUMENTS, "The query is not UTF-8. (BAD_ARGUMENTS)")
             session.apply(query.settings)
             with session.temporary(tables):
                 if target := InsertTarget.parse(query.sql):
@@ -273,14 +275,7 @@ class Connection:
                 answer = protocol.END_OF_STREAM
         except UnsupportedTypeError as error:
             answer = protocol.exception(NOT_IMPLEMENTED, f"{error}. (NOT_IMPLEMENTED)")
-        except UnicodeEncodeError:
-            answer = protocol.exception(BAD_ARGUMENTS, "The query is not UTF-8. (BAD_ARGUMENTS)")
-        rest = (
-            b""
-            if answer[0] == protocol.ServerPacket.EXCEPTION
-            else self._progress_packet(session.progress)
-        )
-        self._send(rest, answer)
+        self._send(answer)
         log.debug("%s: %.1f ms: %.200s", self.name, 1e3 * (time.monotonic() - started), query.sql)
 
     def _run(self, session: Session, query: Query, running: Running) -> None:
@@ -302,7 +297,8 @@ class Connection:
                     rows, count, size = rows + block.rows, count + 1, size + block.size
         if not count and (columns := session.describe(sql, query.params)):
             self._send_block(blocks.header(columns))
-        self._send(protocol.profile_info(rows, count, size))
+        progress = self._progress_packet(session.progress)
+        self._send(protocol.profile_info(rows, count, size), progress)
 
     def _insert(self, session: Session, target: InsertTarget, running: Running) -> None:
         """Hands over block after block; all or nothing is committed at the empty one."""
@@ -319,6 +315,8 @@ class Connection:
             if block is not None:
                 insert.finish()
                 self._acknowledge_block()
+                if self._revision >= protocol.WRITE_INFO:
+                    self._send(self._progress_packet(session.progress))
 
     def _insert_block(self) -> Block | None:
         """The next block of an INSERT; None when the client cancels it."""
