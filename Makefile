@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help demo test setup lint up down status proto lock bench clean
+.PHONY: help demo test setup tools lint up down status proto lock bench clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -16,6 +16,9 @@ demo: $(INSTALLED) ## Start everything, play a busy shift, print the KPIs, stop 
 
 test: $(INSTALLED) tools ## Run all tests, on real engines (T="-k word" chooses)
 	@$(BIN)/python -m pytest $(T)
+
+tools: $(INSTALLED) ## Install the checkers of contracts and deployment where Node and Go are found
+	@$(BIN)/python tests/contracts/tools.py
 
 setup: $(INSTALLED) ## Create .venv with the exact packages of requirements.lock
 $(INSTALLED): requirements.lock pyproject.toml
@@ -45,6 +48,8 @@ lock: $(INSTALLED) ## Resolve the dependencies anew into requirements.lock
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate --python-version 3.11 --upgrade -o requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate --python-version 3.11 -c requirements.lock -o requirements-runtime.lock
 
 bench: $(INSTALLED) ## Print the benchmarks: figures and ratios of one run
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
