@@ -74,12 +74,17 @@ def health_server(settings: Settings, consumer: Watched, store: Store) -> Health
     )
 
 
+def tune_collector() -> None:
+    """Messages are decoded by the thousand: Python's collector of cycles would look at each again
+    and again, and there are none among them."""
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
+
+
 async def run_loader(settings: LoaderSettings) -> int:
     """Load until SIGTERM. Returns 0; 1 if ClickHouse was down; 3 after too many dead letters."""
     store = Store(settings.clickhouse)
-    # Messages are decoded by the thousand: the collector would look at each again and again, and
-    # there are no cycles among them to be found.
-    gc.set_threshold(100_000, 20, 100)
+    tune_collector()
     try:
         async with (
             Producer(settings.kafka, client_id=LOADER, linger_ms=5) as producer,

@@ -5,7 +5,13 @@ from typing import Any
 
 from aiokafka import ConsumerRecord
 from relais.agents.v1.events_pb2 import AgentEvent
-from relais.calls.v1.events_pb2 import CallEvent
+from relais.calls.v1.events_pb2 import (
+    CHANNEL_VOICE,
+    DIRECTION_INBOUND,
+    END_CAUSE_COMPLETED,
+    END_CAUSE_PHANTOM,
+    CallEvent,
+)
 from relais.clients.v1.events_pb2 import ClientEvent
 from relais.event.v1.meta_pb2 import EventMeta
 
@@ -35,8 +41,8 @@ def call(
     """A call's events in order. talk None: the customer gave up after `wait` seconds."""
     events: list[CallEvent] = []
     arrived = _next(events, client, call_id, at)
-    arrived.arrived.channel = 1
-    arrived.arrived.direction = 1
+    arrived.arrived.channel = CHANNEL_VOICE
+    arrived.arrived.direction = DIRECTION_INBOUND
     arrived.arrived.queue_id = queue
     queued = _next(events, client, call_id, at)
     queued.queued.queue_id = queue
@@ -52,7 +58,7 @@ def call(
     ended = _next(events, client, call_id, at + wait + talk)
     ended.ended.queue_id = queue
     ended.ended.agent_id = agent
-    ended.ended.cause = 1
+    ended.ended.cause = END_CAUSE_COMPLETED
     ended.ended.talked.seconds = talk
     if wrap_up is not None:
         done = _next(events, client, call_id, at + wait + talk + wrap_up)
@@ -67,7 +73,7 @@ def phantom(client: str, call_id: str, at: int = MONDAY) -> list[CallEvent]:
     events: list[CallEvent] = []
     _next(events, client, call_id, at).arrived.queue_id = "sales"
     ended = _next(events, client, call_id, at)
-    ended.ended.cause = 3
+    ended.ended.cause = END_CAUSE_PHANTOM
     return _arrived_at(events, at)
 
 
