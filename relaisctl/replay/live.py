@@ -154,6 +154,22 @@ class Kind(Enum):
     AGENT_LOGGED_OUT = auto()
 
 
+_ECHOES = {
+    Queued: Kind.CALL_QUEUED,
+    Abandoned: Kind.CALL_ABANDONED,
+    Connected: Kind.CALL_CONNECTED,
+    Ended: Kind.CALL_ENDED,
+}
+
+
+def echo_of(report: Report) -> tuple[str, Kind] | None:
+    """The stream and the kind of the decision by which routing takes note of a report."""
+    kind = _ECHOES.get(type(report.what))
+    if kind is None or not isinstance(report, CallReport):
+        return None
+    return f"{report.client_id}/{report.call_id}", kind
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """An event of a call (stream `<client>/<call>`) or of an agent (stream `agent/<agent>`)."""

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from zlib import crc32
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -11,40 +10,78 @@ from aiokafka.admin import AIOKafkaAdminClient
 from eventkit.clock import Clock
 from eventkit.errors import BadRecord
 from relaisctl import codec
-from relaisctl.replay.live import SECOND, AgentReport, CallReport, Decision, Play, Report
+from relaisctl.replay.live import (
+    SECOND,
+    AgentReport,
+    CallReport,
+    Decision,
+    Kind,
+    Play,
+    Report,
+    echo_of,
+)
 from relaisctl.replay.rpc import EdgeError, Routing
 
 CALLS, AGENTS = "call-events", "agent-events"
 LANES = 32
 TICK_S = 0.2
+HOLD_AFTER_S, HOLD_AT_MOST_S = 0.1, 15.0
 SILENCE_S = 300.0
 """How long a play waits for a decision before it gives up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tempo:
-    """Pool time: `starts_at` (microseconds) when the play begins, then `speed` times as fast."""
-
-    starts_at: int
-    speed: float
-
-    def at(self, passed_s: float) -> int:
-        """The pool's time after so many real seconds."""
-        return self.starts_at + int(passed_s * self.speed * SECOND)
-
-
-def ending_now(now: int, length: int, speed: float) -> Tempo:
-    """A tempo that reaches the real time when `length` has been played.
+def start_of(now: int, length: int, speed: float) -> int:
+    """When a play begins that reaches the real time `now` when `length` has been played.
 
     The edges refuse what is ahead of their clock, so a play that runs fast begins in the past.
     """
-    return Tempo(now - int(length * (1 - 1 / speed)), speed)
+    return now - int(length * (1 - 1 / speed))
+
+
+class Tempo:
+    """The pool's time: `speed` times as fast as the real one, but it waits for routing.
+
+    In a fast play a moment in which routing is busy would be minutes in which customers lose their
+    patience. So time stands still while the oldest report that routing has not taken note of is
+    older than HOLD_AFTER_S; after HOLD_AT_MOST_S it goes on without that note, as in real life.
+    """
+
+    def __init__(self, starts_at: int, speed: float, real_s: float) -> None:
+        self.now = starts_at
+        self.speed = speed
+        self._real_s = real_s
+        self._unheard: dict[tuple[str, Kind], float] = {}
+
+    def pass_to(self, real_s: float) -> int:
+        """The real time is real_s now; returns the pool's."""
+        passed, self._real_s = real_s - self._real_s, real_s
+        while self._unheard:
+            oldest = next(iter(self._unheard))
+            age = real_s - self._unheard[oldest]
+            if age < HOLD_AT_MOST_S:
+                if age > HOLD_AFTER_S:
+                    return self.now
+                break
+            del self._unheard[oldest]
+        self.now += int(passed * self.speed * SECOND)
+        return self.now
+
+    def sent(self, report: Report) -> None:
+        echo = echo_of(report)
+        if echo is not None:
+            self._unheard[echo] = self._real_s
+
+    def heard(self, decision: Decision) -> None:
+        # Timers go on while we wait; where they have brought the pool, we must be too.
+        self.now = max(self.now, decision.at)
+        self._unheard.pop((decision.stream_id, decision.kind), None)
 
 
 async def play(
     script: Play,
     pool_id: str,
-    tempo: Tempo,
+    starts_at: int,
+    speed: float,
     kafka: str,
     routing: Routing,
     clock: Clock,
@@ -52,13 +89,14 @@ async def play(
 ) -> None:
     """Play to the end: all calls have an outcome and all agents are logged out.
 
-    progress: is told the pool's time. Raises EdgeError, KafkaError.
+    starts_at: the pool's time. progress: is told it. Raises EdgeError, KafkaError.
     """
     async with Ear(kafka) as ear:
         try:
             async with asyncio.TaskGroup() as senders:
                 lanes = [asyncio.Queue[Report]() for _ in range(LANES)]
                 tasks = [senders.create_task(_send(lane, routing, pool_id)) for lane in lanes]
+                tempo = Tempo(starts_at, speed, asyncio.get_running_loop().time())
                 await _lead(script, tempo, ear, lanes, clock, progress)
                 for task in tasks:
                     task.cancel()
@@ -75,11 +113,12 @@ async def _lead(
     progress: Callable[[int], None],
 ) -> None:
     loop = asyncio.get_running_loop()
-    begun = heard_at = loop.time()
+    heard_at = loop.time()
     while not script.finished:
-        now = tempo.at(loop.time() - begun)
+        now = tempo.pass_to(loop.time())
         for report in script.advance(now):
             lanes[_lane(report)].put_nowait(_not_ahead(report, clock.now_us()))
+            tempo.sent(report)
         progress(now)
         wait_s = TICK_S
         if script.next_due is not None:
@@ -87,6 +126,7 @@ async def _lead(
         decisions = await ear.listen(wait_s)
         for decision in decisions:
             script.hear(decision)
+            tempo.heard(decision)
         quiet = script.next_due is not None and script.next_due > now + tempo.speed * SECOND
         if decisions or quiet:
             heard_at = loop.time()
@@ -95,7 +135,7 @@ async def _lead(
                 f"routing has decided nothing for {SILENCE_S:.0f} s; "
                 "is the routing worker running? (relaisctl status)"
             )
-    progress(tempo.at(loop.time() - begun))
+    progress(tempo.now)
 
 
 async def _send(lane: asyncio.Queue[Report], routing: Routing, pool_id: str) -> None:

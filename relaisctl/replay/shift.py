@@ -54,13 +54,13 @@ COMPANIES = (
 )  # fmt: skip
 
 TEAMS: tuple[tuple[str, int, Skills], ...] = (
-    ("riga", 4, (("taxi", 3),)),
+    ("riga", 5, (("taxi", 3),)),
     ("riga", 3, (("bank", 2), ("taxi", 4))),
     ("home", 4, (("internet", 2), ("taxi", 2))),
-    ("paris", 7, (("bank", 3),)),
+    ("paris", 8, (("bank", 3),)),
     ("paris", 4, (("bank", 4), ("loans", 3))),
     ("home", 2, (("bank", 2), ("internet", 2))),
-    ("leeds", 10, (("internet", 3),)),
+    ("leeds", 11, (("internet", 3),)),
     ("leeds", 6, (("internet", 2), ("sales", 3))),
     ("home", 4, (("internet", 4), ("loans", 2), ("bank", 3), ("sales", 2))),
 )

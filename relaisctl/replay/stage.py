@@ -11,13 +11,13 @@ import typer
 from eventkit.clock import SystemClock
 from relaisctl.explain import INTERRUPTED
 from relaisctl.replay.live import SECOND, Habits, Play, ScriptedAgent, ScriptedCall, Tally
-from relaisctl.replay.player import ending_now, play
+from relaisctl.replay.player import play, start_of
 from relaisctl.replay.rpc import Routing
 from relaisctl.replay.show import Bars
 
 HABITS = Habits()
 OFFER_SECONDS = 20
-REACTION_S = 0.75
+REACTION_S = 1.5
 """Real seconds that a way through gRPC and Kafka may take: in a fast play they are minutes."""
 DRAIN = 600 * SECOND
 
@@ -69,9 +69,9 @@ async def perform(production: Production, kafka: str, routing_address: str) -> P
     clock = SystemClock()
     calls, speed = production.calls, production.speed
     length = max((call.over_after for call in calls), default=0)
-    tempo = ending_now(clock.now_us(), length + DRAIN, speed)
-    script = Play(calls, production.agents, tempo.starts_at, HABITS, production.seed)
-    shown = tempo.starts_at
+    starts_at = start_of(clock.now_us(), length + DRAIN, speed)
+    script = Play(calls, production.agents, starts_at, HABITS, production.seed)
+    shown = starts_at
     with Bars() as progress:
         task = progress.add_task("played", total=len(calls), text="")
 
@@ -88,12 +88,12 @@ async def perform(production: Production, kafka: str, routing_address: str) -> P
                 OFFER_SECONDS + ceil(speed * REACTION_S),
                 HABITS.wrap_up_limit // SECOND,
             )
-            await play(script, production.pool_id, tempo, kafka, routing, clock, report)
+            await play(script, production.pool_id, starts_at, speed, kafka, routing, clock, report)
     tally = script.tally
     return Played(
         pool=production.pool_id,
         run=production.run,
-        begins=_moment(tempo.starts_at),
+        begins=_moment(starts_at),
         ends=_moment(shown),
         calls=tally.calls,
         arrived=tally.arrived,
