@@ -16,16 +16,21 @@ from services.routing.tests.support import Published, Running
 
 
 @pytest.fixture(scope="session")
-def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A broker with all our topics and the registered client `acme`."""
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     broker = Broker(os.environ.get("RELAIS_BROKER") or Broker.AUTO)
     stack = Stack(tmp_path_factory.mktemp("stack"), broker=broker)
     try:
         stack.start(["kafka"])
-        asyncio.run(_register(stack.addresses["kafka"]))
-        yield stack.addresses["kafka"]
+        yield stack
     finally:
         stack.stop()
+
+
+@pytest.fixture(scope="session")
+def bootstrap(stack: Stack) -> str:
+    """A broker with all our topics and the registered client `acme`."""
+    asyncio.run(_register(stack.addresses["kafka"]))
+    return stack.addresses["kafka"]
 
 
 async def _register(bootstrap: str) -> None:

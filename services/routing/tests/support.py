@@ -70,10 +70,10 @@ class Running:
             return False
 
     async def ready(self) -> None:
-        await until(lambda: asyncio.to_thread(self.is_ready), f"{self.process} is ready", 60)
+        await until(lambda: asyncio.to_thread(self.is_ready), f"{self.process} is ready")
 
 
-async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: float = 30) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not await condition():
         if time.monotonic() > deadline:

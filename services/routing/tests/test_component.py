@@ -367,10 +367,13 @@ async def test_rubbish_in_the_log(
             if number < len(good):
                 value = codec.encode_command(good[number])
                 await producer.deliver(Message("routing-commands", pool.encode(), value))
-        with pytest.raises(MessageSizeTooLargeError):
-            await producer.deliver(
-                Message("routing-commands", pool.encode(), os.urandom(5_000_000))
-            )
+        huge = os.urandom(5_000_000)
+        try:
+            await producer.deliver(Message("routing-commands", pool.encode(), huge))
+        except MessageSizeTooLargeError:
+            pass  # By the topic's own setting, which Tansu does not know.
+        else:
+            bad.append((pool.encode(), huge))
     for number in range(8):
         await published.wait_for(f"acme/{pool}-{number}", "arrived", "queued")
 
@@ -379,8 +382,12 @@ async def test_rubbish_in_the_log(
 
     await until(all_there, "a dead letter for each")
     letters = (await dead_letters(bootstrap, "routing-commands"))[before:]
-    assert sorted(str(letter.value) for letter in letters) == sorted(str(value) for _, value in bad)
+    # The beginning, because a dead letter that is too long is cut.
+    assert sorted(str(letter.value)[:500] for letter in letters) == sorted(
+        str(value)[:500] for _, value in bad
+    )
     kinds = [dict(letter.headers)["dlq.error"] for letter in letters]
-    assert (kinds.count(b"InvalidMessage"), kinds.count(b"Rejected")) == (8, 2)
+    assert kinds.count(b"Rejected") == 2
+    assert kinds.count(b"InvalidMessage") == len(bad) - 2
     assert all(dict(letter.headers)["dlq.reason"] for letter in letters)
     assert worker.is_ready()
