@@ -185,6 +185,8 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 if inbox is not None:
                     if records[0].offset > inbox.expected:
                         await self._report_deleted(where, inbox.expected)
+                    elif records[0].offset < inbox.expected:
+                        inbox = self._inboxes[where] = self._new_log(where, records[0], inbox)
                     inbox.add(records)
             if chunks:
                 self._arrived.set()
@@ -219,6 +221,18 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             )
             telemetry.RECORDS_LOST.add(oldest - expected, {"topic": where.topic})
         return oldest
+
+    def _new_log(self, where: TopicPartition, first: Record, old: _Inbox) -> _Inbox:
+        # What was committed lies behind the end, so aiokafka has started from the beginning.
+        log.error(
+            "%s:%d: the log has lost its end, or is a new one: %d came where %d was expected; "
+            "it is read again from there",
+            where.topic,
+            where.partition,
+            first.offset,
+            old.expected,
+        )
+        return _Inbox(first.offset, None, first.offset)
 
     # Handing over.
 
@@ -320,24 +334,13 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc]
             return
         committed = await self._read_committed(assigned)
         oldest = await self._kafka.beginning_offsets(assigned)
-        ends = await self._kafka.end_offsets(assigned)
         for where in assigned:
-            offset, planned = committed.get(where, (None, None))
-            if offset is None or offset > ends[where]:
-                if offset is not None:
-                    log.error(
-                        "%s:%d ends at %d and not at %d: it is a new log, which is read whole",
-                        where.topic,
-                        where.partition,
-                        ends[where],
-                        offset,
-                    )
-                offset, planned = oldest[where], None
-            elif offset < oldest[where]:
-                await self._report_deleted(where, offset)
-            if planned is not None and not max(offset, oldest[where]) < planned <= ends[where]:
-                planned = None
+            offset, planned = committed.get(where, (oldest[where], None))
             start = max(offset, oldest[where])
+            if offset < start:
+                await self._report_deleted(where, offset)
+            if planned is not None and planned <= start:
+                planned = None
             self._inboxes[where] = _Inbox(offset, planned, start)
             self._kafka.seek(where, start)
         self._taken.set()

@@ -16,14 +16,16 @@ log = logging.getLogger(__name__)
 
 V = TypeVar("V")
 
+CHUNK = 5000
+
 
 async def read_partition(
     bootstrap: str, topic: str, partition: int, start: int = 0, end: int | None = None
 ) -> AsyncGenerator[list[Record], None]:
     """The records of one partition with start <= offset < end, in chunks of up to some thousands.
 
-    end None: the log's end as of now. Where `start` has been deleted, it begins at the oldest
-    record. Raises KafkaError. Close it (`contextlib.aclosing`) when leaving it early.
+    end None: at least to the log's end as of now. Where `start` has been deleted, it begins at the
+    oldest record. Raises KafkaError. Close it (`contextlib.aclosing`) when leaving it early.
     """
     consumer = _consumer(bootstrap)
     await consumer.start()
@@ -34,11 +36,10 @@ async def read_partition(
         if 0 < start < oldest:
             log.error("%s:%d: %d to %d were deleted unread", topic, partition, start, oldest - 1)
             telemetry.RECORDS_LOST.add(oldest - start, {"topic": topic})
-        if end is None:
-            end = (await consumer.end_offsets([where]))[where]
+        ends = {where: end} if end is not None else await consumer.end_offsets([where])
         consumer.seek(where, max(start, oldest))
-        async for chunk in _read_to(consumer, {where: end}):
-            if chunk[-1].offset >= end:
+        async for chunk in _read_to(consumer, ends):
+            if end is not None and chunk[-1].offset >= end:
                 chunk = [record for record in chunk if record.offset < end]
             if chunk:
                 yield chunk
@@ -156,9 +157,14 @@ async def _read_to(
     consumer: AIOKafkaConsumer, ends: Mapping[Any, int]
 ) -> AsyncIterator[list[Record]]:
     # The position and not the last record's offset tells when the end is reached: behind the last
-    # record there may be offsets that compaction has emptied.
+    # record there may be offsets that compaction has emptied. Tansu's end_offsets() takes the last
+    # batch for one record; but its fetches return whole batches, so what is left to do is not to
+    # stop in the middle of one that is larger than a chunk.
     behind = list(ends)
     while behind := [where for where in behind if await consumer.position(where) < ends[where]]:
-        chunks = await consumer.getmany(*behind, timeout_ms=500, max_records=5000)
-        for chunk in chunks.values():
-            yield chunk
+        more = True
+        while more:
+            chunks = await consumer.getmany(*behind, timeout_ms=500, max_records=CHUNK)
+            more = sum(map(len, chunks.values())) == CHUNK
+            for chunk in chunks.values():
+                yield chunk

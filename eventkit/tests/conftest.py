@@ -2,18 +2,24 @@
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from eventkit.producer import Producer
 from eventkit.tests.support import Kafka, MakeTopic
-from relaisctl.stack import Broker, Stack
+from relaisctl.stack import Broker, Ports, Stack
+from relaisctl.stack.settings import Environment
 
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    stack = Stack(tmp_path_factory.mktemp("stack"))
+    # RELAIS_BROKER and RELAIS_KAFKA choose the broker, as for everything else.
+    settings = replace(
+        Environment().stack_settings(), home=tmp_path_factory.mktemp("stack"), ports=Ports.free()
+    )
+    stack = Stack.of(settings)
     try:
         stack.start(["kafka"])
         yield Kafka(stack.addresses["kafka"], stack.broker is Broker.TANSU, stack)

@@ -33,13 +33,13 @@ async def until(
     what: str,
     process: "subprocess.Popen[str] | None" = None,
 ) -> None:
-    """Wait until the condition holds; fails after 30 s, or when the process ends before."""
-    deadline = time.monotonic() + 30
+    """Wait until the condition holds; fails after 60 s, or when the process ends before."""
+    deadline = time.monotonic() + 60
     while not await condition():
         if process is not None and process.poll() is not None:
             raise AssertionError(f"{what}: the process ended\n{process.communicate()[1]}")
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited 30 s in vain: {what}")
+            raise AssertionError(f"waited 60 s in vain: {what}")
         await asyncio.sleep(0.05)
 
 
