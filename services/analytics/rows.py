@@ -174,7 +174,7 @@ class Table:
     def decode(self, records: Sequence[Record]) -> Rows:
         """The rows of one partition's records, those of one event type together.
 
-        Columns that none of these records has anything for are left out.
+        Columns in which all of these records have the default are left out.
         """
         bad: list[Bad] = []
         parts: dict[str, Rows] = {}
@@ -215,7 +215,11 @@ class Table:
             part.columns["event_type"] = [self._kinds[kind].event_type] * len(part.records)
             if not kind:
                 part.columns["payload"] = [record.value for record in part.records]
-        for name in sorted({name for part in parts.values() for name in part.columns}):
+        # What is not sent costs nothing: columns that hold nothing but their default are left out.
+        filled = {
+            name for part in parts.values() for name, column in part.columns.items() if any(column)
+        }
+        for name in sorted(filled):
             column = rows.columns[name] = []
             for part in parts.values():
                 default = [self._defaults.get(name, "")]
