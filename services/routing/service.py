@@ -81,7 +81,7 @@ class Reports:
 
     async def check_log(self) -> None:
         """Raise Unavailable when Kafka does not answer."""
-        await self._in_time(self._clients.refresh())
+        await self._in_time(self._refresh())
 
     def _command(
         self, pool_id: str, body: c.Body, client_id: str, occurred_at: int | None, actor: str
@@ -108,17 +108,22 @@ class Reports:
         key = client_id.encode()
         if self._clients.get(key):
             return
-        await self._in_time(self._clients.refresh())
+        await self._in_time(self._refresh())
         if not self._clients.get(key):
             raise c.Invalid(
                 "client_id",
                 f"{client_id} is not registered: relaisctl client add {client_id} --zone ZONE",
             )
 
+    async def _refresh(self) -> None:
+        # Shielded: who gives up must not break off what others wait for too.
+        reading = asyncio.ensure_future(self._clients.refresh())
+        reading.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(reading)
+
     async def _in_time(self, step: Awaitable[T]) -> T:
-        # Shielded, because giving up on an answer must not break what others wait for too.
         try:
-            return await asyncio.wait_for(asyncio.shield(step), self._ack_s)
+            return await asyncio.wait_for(step, self._ack_s)
         except TimeoutError:
             raise Unavailable(f"Kafka has not answered within {self._ack_s:g} s") from None
         except KafkaError as error:

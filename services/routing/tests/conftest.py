@@ -46,6 +46,7 @@ def api(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         "api",
         {
             "RELAIS_KAFKA": bootstrap,
+            "RELAIS_ROUTING_ACK_S": "2",
             "RELAIS_ROUTING_HTTP_PORT": str(ports.routing_http),
             "RELAIS_ROUTING_GRPC_PORT": str(ports.routing_grpc),
         },

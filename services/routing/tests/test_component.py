@@ -1,6 +1,8 @@
 """The processes as they are run: reports over HTTP and gRPC, events out, rubbish refused."""
 
 import os
+import signal
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +23,7 @@ from relais.routing.v1.routing_service_pb2_grpc import RoutingServiceStub
 from eventkit.clock import SystemClock
 from eventkit.producer import Producer
 from eventkit.records import Message
+from relaisctl.stack import Stack
 from services.routing import codec
 from services.routing import commands as c
 from services.routing.tests.support import Published, Running, dead_letters, until
@@ -391,3 +394,39 @@ async def test_rubbish_in_the_log(
     assert kinds.count(b"InvalidMessage") == len(bad) - 2
     assert all(dict(letter.headers)["dlq.reason"] for letter in letters)
     assert worker.is_ready()
+
+
+async def test_a_broker_that_does_not_answer(
+    stack: Stack, api: Running, http: httpx.AsyncClient, pool: str
+) -> None:
+    """503 and UNAVAILABLE in a bounded time; afterwards all is well."""
+    [broker] = [each for each in stack.processes.records() if each.name == "kafka"]
+    path, report = f"/v1/agents/ann-{pool}/logged-in", {"pool_id": pool}
+    told(await http.post(path, json=report))
+    address = f"127.0.0.1:{api.environment['RELAIS_ROUTING_GRPC_PORT']}"
+    os.kill(broker.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        answer = await http.post(path, json=report)
+        assert "send it again" in is_problem(answer, 503)["detail"]
+        is_problem(await http.get("/health/ready"), 503)
+        assert (await http.get("/health/live")).status_code == 200
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub: Any = RoutingServiceStub(channel)  # type: ignore[no-untyped-call]
+            request = pb.ReportAgentRequest(pool_id=pool, agent_id="ann", available={})
+            for timeout, code in (
+                (None, grpc.StatusCode.UNAVAILABLE),
+                (0.5, grpc.StatusCode.DEADLINE_EXCEEDED),
+            ):
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await stub.ReportAgent(request, timeout=timeout)
+                assert refused.value.code() is code
+        assert time.monotonic() - began < 12
+    finally:
+        os.kill(broker.pid, signal.SIGCONT)
+
+    async def is_well() -> bool:
+        return (await http.post(path, json=report)).status_code == 202
+
+    await until(is_well, "reports are taken again")
+    assert (await http.get("/health/ready")).status_code == 200
