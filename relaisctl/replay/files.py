@@ -66,6 +66,7 @@ def read_files(paths: Sequence[Path], latest: date, progress: Progress) -> Readi
     reading = Reading()
     done = 0
     for path in paths:
+        first_reject = len(reading.rejects)
         try:
             with path.open("rb") as binary:
                 _check_text(path, binary)
@@ -78,6 +79,10 @@ def read_files(paths: Sequence[Path], latest: date, progress: Progress) -> Readi
             raise _trouble(path, error) from error
         except WrongFormatError as error:
             raise FileError(f"{path}: {error}") from error
+        # A row without a date waits for the next call, so it may come behind a later one.
+        reading.rejects[first_reject:] = sorted(
+            reading.rejects[first_reject:], key=lambda reject: reject[1].line
+        )
         progress(done, reading.rows)
     return reading
 
