@@ -7,6 +7,7 @@ ask it before a command goes into the log, the codec asks it again for everythin
 import re
 from dataclasses import dataclass, fields
 from enum import IntEnum
+from functools import cache
 
 CENTRE = "centre"
 """The client_id of what concerns no single client."""
@@ -244,8 +245,8 @@ def check(command: Command) -> None:
         check_id("actor", command.actor)
     # A connection may leave its agent out; everybody else must name one.
     may_be_empty = {"agent_id"} if isinstance(body, ReportCallConnected) else frozenset[str]()
-    for field in fields(body):
-        name, value = field.name, getattr(body, field.name)
+    for name in _field_names(type(body)):
+        value = getattr(body, name)
         if name in _REQUIRED_IDS:
             if value or name not in may_be_empty:
                 check_id(name, value)
@@ -266,6 +267,11 @@ def check(command: Command) -> None:
         check_range("wrap_up_seconds", body.wrap_up_seconds, 0, 86_400)
         if not (body.clock_speed == 0 or 1 <= body.clock_speed <= 10_000):
             raise Invalid("clock_speed", "must lie between 1 and 10000, or be 0 for the default")
+
+
+@cache
+def _field_names(kind: type[Body]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def check_client_id(value: str) -> None:
