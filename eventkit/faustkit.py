@@ -34,6 +34,7 @@ from eventkit.records import Bad, Batch, Handler, Message, Record
 log = logging.getLogger(__name__)
 
 CRASHED = 70
+LINGER_S = 0.005  # Batches of some dozens and not of three: twice the throughput.
 COMMIT_S = 0.25
 HOLD_S = 1.0
 STOP_S = 3.0
@@ -95,9 +96,9 @@ def agent(
 ) -> None:
     """Attach a handler to a topic: batches per partition; effect, dead letters, then the commit.
 
-    A batch is whatever arrived while the last one was handled, up to `max_records`: nothing
-    lingers. A retriable KafkaError or a ConnectionError: the batch is tried again, with back-off,
-    so the handler must be repeatable. Anything else: traceback, exit code 70, no commit.
+    A batch is whatever arrived while the last one was handled and in some milliseconds more, up
+    to `max_records`. A retriable KafkaError or a ConnectionError: the batch is tried again, with
+    back-off, so the handler must be repeatable. Anything else: traceback, exit code 70, no commit.
     """
 
     async def effect(batch: Batch) -> None:
@@ -245,6 +246,7 @@ class _Worker:
     async def _handle_all(self) -> None:
         while not self._app.should_stop:
             await self._arrived.wait()
+            await asyncio.sleep(LINGER_S)
             self._arrived.clear()
             for partition in list(self._waiting):
                 async with self._busy:

@@ -121,7 +121,9 @@ async def test_bytes_bound_a_batch_and_one_large_record_still_fits(
 async def test_a_batch_repeats_exactly_after_a_crash(
     kafka: Kafka, make_topic: MakeTopic, producer: Producer, tmp_path: Path, die: str
 ) -> None:
-    """SIGKILL between write-ahead and effect, and between effect and commit; and an exception."""
+    """SIGKILL between write-ahead and effect; between effect and commit, and the broker restarts;
+    and an exception.
+    """
     if kafka.is_tansu:
         pytest.skip("Tansu keeps no commit metadata: batches are cut anew after a crash")
     topic = await make_topic()
@@ -130,6 +132,9 @@ async def test_a_batch_repeats_exactly_after_a_crash(
     first = program(kafka, "consume", topic, f"{topic}-group", effects, 30, die, 2)
     _, errors = await asyncio.to_thread(first.communicate)
     assert first.returncode == (1 if die == "raise" else -signal.SIGKILL), errors
+    if die == "after":
+        await asyncio.to_thread(kafka.stack.kill, "kafka")
+        await asyncio.to_thread(kafka.stack.start, ["kafka"])
     # What would be the third batch must not be drawn into the second: 30 records are planned,
     # though now more have arrived and batches may be larger.
     await fill(producer, topic, 50)
