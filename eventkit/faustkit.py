@@ -12,11 +12,9 @@ import asyncio
 import logging
 import os
 import signal
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 import faust
@@ -48,6 +46,9 @@ class App(faust.App):
 
     workers: list["_Worker"]
 
+    def _create_directories(self) -> None:
+        """Nothing is kept on disk, which may be read-only."""
+
     def ready(self) -> bool:
         """True after the first assignment, when all assigned partitions are restored."""
         return bool(self.workers) and all(worker.ready() for worker in self.workers)
@@ -72,7 +73,6 @@ def make_app(
         name,
         broker=[f"kafka://{address.strip()}" for address in bootstrap.split(",")],
         store="memory://",
-        datadir=Path(tempfile.gettempdir()) / f"{name}-faust",
         key_serializer="raw",
         value_serializer="raw",
         web_enabled=False,  # It would show the contents of tables.
