@@ -231,8 +231,8 @@ _CLOCK = r"\d{1,2}:\d\d:\d\d"
 # A row without its separators: the shapes of its values are enough to find where each begins.
 _SHAPE = re.compile(
     rf"""
-    (?P<trunk>[A-Z]+\d+) \s+ (?P<number>\d+) \s+ (?:(?P<customer>\S+) \s+)?
-    (?P<priority>\d?) \s* (?P<type>[A-Z]{{2}}) \s* (?P<date>\d{{6}}) \s*
+    (?P<trunk>\S+) \s+ (?P<number>\S+) \s+ (?:(?P<customer>\S+) \s+)?
+    (?P<priority>\d*) \s* (?P<type>[A-Z]{{2}}) \s* (?P<date>\d{{6}}) \s*
     (?P<vru_entry>{_CLOCK}) \s* (?P<vru_exit>{_CLOCK}) \s* (?P<vru_time>-?\d*) \s*
     (?P<q_start>{_CLOCK}) \s* (?P<q_exit>{_CLOCK}) \s* (?P<q_time>-?\d+) \s*
     (?P<outcome>AGENT|HANG|PHANTOM) \s*

@@ -153,6 +153,7 @@ def test_mended_to_the_same_call(text: str, kinds: set[str]) -> None:
         ({"customer_id": "?"}, "customer", "", CUSTOMER_LOST),
         ({"priority": ""}, "priority", 0, PRIORITY_LOST),
         ({"priority": "x"}, "priority", 0, PRIORITY_LOST),
+        ({"type": "1PS"}, "queue", "PS", REDIVIDED),
         ({"call": "#51007"}, "number", "51007", NUMBER_LOST),
         ({"trunk": ""}, "trunk", "trunk", NUMBER_LOST),
         ({"server": "DANO_SERVER"}, "agent", "DANA", AGENT_RESTORED),
@@ -176,6 +177,12 @@ def test_mended(changed: dict[str, str], attribute: str, value: object, kind: st
     call, what = mended(line(**changed))
     assert getattr(call, attribute) == value
     assert kind in what
+
+
+def test_customer_priority_and_type_in_one_column() -> None:
+    call, what = mended(line().replace("40412345\t1\tPS", "404123451PS"))
+    assert (call.customer, call.priority, call.queue, call.waited_us) == ("", 0, "PS", 42_000_000)
+    assert {REDIVIDED, CUSTOMER_LOST, PRIORITY_LOST} == set(what)
 
 
 def test_what_is_unusual_but_readable_is_taken_as_it_is() -> None:
