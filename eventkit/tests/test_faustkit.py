@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from pathlib import Path
 
 import faust
 import psutil
@@ -71,7 +72,7 @@ async def test_an_unforeseen_exception_skips_nothing(
 
 
 async def test_plain_faust_acknowledges_what_its_agent_failed_on(
-    kafka: Kafka, make_topic: MakeTopic, producer: Producer
+    kafka: Kafka, make_topic: MakeTopic, producer: Producer, tmp_path: Path
 ) -> None:
     """The trap itself. Should this fail one day, Faust has changed and eventkit can be simpler."""
     topic = await make_topic()
@@ -82,6 +83,7 @@ async def test_plain_faust_acknowledges_what_its_agent_failed_on(
         f"{topic}-plain",
         broker=f"kafka://{kafka.bootstrap}",
         web_enabled=False,
+        datadir=tmp_path,
         broker_commit_interval=0.1,
         topic_disable_leader=True,
         value_serializer="raw",
