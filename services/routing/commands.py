@@ -245,7 +245,8 @@ def check(command: Command) -> None:
         check_id("actor", command.actor)
     # A connection may leave its agent out; everybody else must name one.
     may_be_empty = {"agent_id"} if isinstance(body, ReportCallConnected) else frozenset[str]()
-    for name in _field_names(type(body)):
+    kind: type = type(body)
+    for name in _field_names(kind):
         value = getattr(body, name)
         if name in _REQUIRED_IDS:
             if value or name not in may_be_empty:
@@ -270,7 +271,7 @@ def check(command: Command) -> None:
 
 
 @cache
-def _field_names(kind: type[Body]) -> tuple[str, ...]:
+def _field_names(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind))
 
 
