@@ -1,4 +1,4 @@
-"""Generate the Python code of the contracts beside the .proto files: `python proto/generate.py [DIR]`.
+"""Generate the Python code of the contracts beside them: `python proto/generate.py [DIR]`.
 
 The generated files are committed, so that nobody needs a compiler to run Relais;
 tests/contracts/test_generated_code.py generates them again and compares.
@@ -14,11 +14,13 @@ PROTO = Path(__file__).parent
 
 
 def generate(out: Path) -> None:
-    """Write `*_pb2.py` and `.pyi` for every .proto file, and `*_pb2_grpc.py` where it has a service."""
+    """Write `*_pb2.py` and `.pyi` for every contract, `*_pb2_grpc.py` for those with a service."""
     sources = sorted(PROTO.glob("relais/**/*.proto"))
     services = [path for path in sources if "\nservice " in path.read_text()]
     mypy_plugin = Path(sys.executable).with_name("protoc-gen-mypy")
-    compile_protos(sources, f"--python_out={out}", f"--mypy_out=quiet:{out}", f"--plugin={mypy_plugin}")
+    compile_protos(
+        sources, f"--python_out={out}", f"--mypy_out=quiet:{out}", f"--plugin={mypy_plugin}"
+    )
     compile_protos(services, f"--grpc_python_out={out}")
 
 
