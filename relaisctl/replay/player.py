@@ -25,6 +25,8 @@ from relaisctl.replay.rpc import EdgeError, Routing
 CALLS, AGENTS = "call-events", "agent-events"
 LANES = 32
 TICK_S = 0.2
+LISTEN_S = 0.005
+"""A consumer that is asked without any time to wait gets no turn to fetch."""
 HOLD_AFTER_S, HOLD_AT_MOST_S = 0.1, 15.0
 SILENCE_S = 300.0
 """How long a play waits for a decision before it gives up."""
@@ -122,8 +124,8 @@ async def _lead(
         progress(now)
         wait_s = TICK_S
         if script.next_due is not None:
-            wait_s = min(wait_s, max(0.0, (script.next_due - now) / SECOND / tempo.speed))
-        decisions = await ear.listen(wait_s)
+            wait_s = min(wait_s, (script.next_due - now) / SECOND / tempo.speed)
+        decisions = await ear.listen(max(wait_s, LISTEN_S))
         for decision in decisions:
             script.hear(decision)
             tempo.heard(decision)

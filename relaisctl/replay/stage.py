@@ -17,7 +17,7 @@ from relaisctl.replay.show import Bars
 
 HABITS = Habits()
 OFFER_SECONDS = 20
-REACTION_S = 1.5
+REACTION_S = 1.0
 """Real seconds that a way through gRPC and Kafka may take: in a fast play they are minutes."""
 DRAIN = 600 * SECOND
 
