@@ -126,22 +126,27 @@ class TopicTable(Generic[V]):
                 raise RuntimeError("the table is not started")
             calls = self._calls
             ends = await self._consumer.end_offsets(self._partitions)
+            skipped: list[str] = []
             async for chunk in _read_to(self._consumer, ends):
                 for record in chunk:
-                    self._take(record)
+                    try:
+                        self._take(record)
+                    except BadRecord as error:
+                        skipped.append(f"offset {record.offset}: {error}")
             self._seen_calls = calls
+            if skipped:
+                self.skipped += len(skipped)
+                telemetry.VALUES_SKIPPED.add(len(skipped), {"topic": self._topic})
+                log.warning(
+                    "%s: %d values are skipped, first: %s", self._topic, len(skipped), skipped[0]
+                )
 
     def _take(self, record: Record) -> None:
         key = record.key or b""
         if record.value is None:
             self._values.pop(key, None)
-            return
-        try:
+        else:
             self._values[key] = self._decode(record)
-        except BadRecord as error:
-            self.skipped += 1
-            telemetry.VALUES_SKIPPED.add(1, {"topic": self._topic})
-            log.warning("%s: offset %d is skipped: %s", self._topic, record.offset, error)
 
 
 def _consumer(bootstrap: str) -> AIOKafkaConsumer:
