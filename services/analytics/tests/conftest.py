@@ -1,16 +1,18 @@
 """A real broker and a real ClickHouse for the whole session."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
-from relaisctl.stack import Stack
+from relaisctl.stack import Broker, Stack
 from services.analytics.tests.support import Analytics
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack(tmp_path_factory.mktemp("stack"))
+    broker = Broker(os.environ.get("RELAIS_BROKER") or Broker.AUTO)
+    stack = Stack(tmp_path_factory.mktemp("stack"), broker=broker)
     try:
         stack.start(["kafka", "clickhouse"])
         yield stack
