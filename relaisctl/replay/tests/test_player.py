@@ -17,12 +17,12 @@ def test_time_passes_so_many_times_as_fast() -> None:
 def test_time_stands_still_until_routing_has_taken_note() -> None:
     it = tempo()
     it.sent(QUEUED)
-    assert it.pass_to(5.05) == 1004 * SECOND
-    assert it.pass_to(5.2) == it.pass_to(6.0) == 1004 * SECOND
+    assert it.pass_to(5.0625) == 1005 * SECOND
+    assert it.pass_to(5.25) == it.pass_to(6.0) == 1005 * SECOND
     it.heard(Decision("acme/c1", 1, 1001 * SECOND, Kind.CALL_OFFERED))
-    assert it.pass_to(7.0) == 1004 * SECOND
+    assert it.pass_to(7.0) == 1005 * SECOND
     it.heard(Decision("acme/c1", 2, 1001 * SECOND, Kind.CALL_QUEUED))
-    assert it.pass_to(7.5) == 1044 * SECOND
+    assert it.pass_to(7.5) == 1045 * SECOND
 
 
 def test_it_does_not_wait_for_ever() -> None:
