@@ -21,8 +21,10 @@ class UnreachableError(Exception):
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn bad input and an unreachable Kafka into typer.Exit, with the reason on stderr."""
-    # What aiokafka logs of a broker that does not answer is said once, by us.
+    # What aiokafka logs of a broker that does not answer is said once, by us; and what a table
+    # had to skip is in the services' logs, since it is not what was asked here.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    logging.getLogger("eventkit").setLevel(logging.ERROR)
     try:
         yield
     except InputError as error:
