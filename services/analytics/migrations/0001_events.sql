@@ -62,7 +62,7 @@ CREATE TABLE IF NOT EXISTS call_events
     offer_id        String,
     agent_id        LowCardinality(String),
     expires_at      DateTime64(6, 'UTC'),
-    rule            LowCardinality(String),
+    rule            String,
     reason          LowCardinality(String),
     waited_us       Int64,
     cause           LowCardinality(String),
