@@ -237,8 +237,11 @@ async def test_two_members_share_and_hand_over(
     first = asyncio.create_task(members[0].run())
     await asyncio.wait_for(started.wait(), 30)
     second = asyncio.create_task(members[1].run())
-    while not members[1].ready():
-        await asyncio.sleep(0.05)
+
+    async def both() -> bool:
+        return members[1].ready()
+
+    await until(both, "the second member is given partitions")
     # However fast the first member was, there is something left for both.
     for partition in range(4):
         await fill(producer, topic, 3000, partition)
