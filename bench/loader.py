@@ -29,6 +29,7 @@ from relaisctl.stack import Ports, Stack
 from services.analytics.__main__ import tune_collector
 from services.analytics.loader import Loader
 from services.analytics.rows import CALL_EVENTS, CLIENT_EVENTS, registered_client
+from services.analytics.settings import LoaderSettings
 from services.analytics.store import Store
 from services.analytics.tests.events import call, client_registered
 
@@ -105,7 +106,14 @@ async def load(kafka: str, clickhouse: str, count: int) -> Measured:
     ):
         measured = Measured(Loader(store, clients), count)
         letters = DeadLetters(producer, "bench")
-        consumer = BatchConsumer(kafka, "bench-loader", [CALL_EVENTS.topic], measured, letters)
+        consumer = BatchConsumer(
+            kafka,
+            "bench-loader",
+            [CALL_EVENTS.topic],
+            measured,
+            letters,
+            max_records=LoaderSettings.model_fields["loader_batch_records"].default,
+        )
         running = asyncio.create_task(consumer.run())
         await measured.done.wait()
         consumer.stop()
