@@ -4,12 +4,10 @@ import asyncio
 import json
 import re
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from eventkit.clock import Clock, SystemClock
@@ -19,6 +17,7 @@ from eventkit.settings import load
 from eventkit.topictable import TopicTable
 from relaisctl import codec
 from relaisctl.explain import InputError, explained
+from relaisctl.show import Format, print_table
 from relaisctl.stack.settings import Environment
 from relaisctl.stack.stack import Stack
 
@@ -102,11 +101,6 @@ def _decode(record: Record) -> Client:
 app = typer.Typer(help="The client companies that the centre works for.", no_args_is_help=True)
 
 
-class Format(StrEnum):
-    TABLE = "table"
-    JSON = "json"
-
-
 @app.command("add")
 def add(
     client_id: Annotated[str, typer.Argument(metavar="ID", show_default=False)],
@@ -133,10 +127,7 @@ def show(
     table = Table("client", "name", "time zone", box=None)
     for client in found:
         table.add_row(client.client_id, client.name, client.time_zone)
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 200  # a log or a pipe has no width of its own
-    console.print(table)
+    print_table(table)
 
 
 def _kafka() -> str:

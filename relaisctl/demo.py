@@ -18,7 +18,7 @@ from relaisctl import clients, kpi
 from relaisctl.explain import NOT_LOADED, explained
 from relaisctl.replay import anonymous_bank, publish, shift, stage
 from relaisctl.replay import cli as replay
-from relaisctl.replay.show import Format, plain
+from relaisctl.show import Format, plain
 from relaisctl.stack.errors import StackError
 from relaisctl.stack.settings import Environment
 from relaisctl.stack.stack import Stack, State

@@ -22,11 +22,11 @@ from zoneinfo import ZoneInfo
 import typer
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error, ErrorCodes, ServerException
-from rich.console import Console
 from rich.table import Table
 
 from eventkit.settings import load
 from relaisctl.explain import InputError, UnreachableError, explained
+from relaisctl.show import print_table
 from relaisctl.stack.settings import Environment
 from relaisctl.stack.stack import Stack
 
@@ -297,10 +297,7 @@ def _print_table(by: By, rows: Sequence[dict[str, Any]], sl_seconds: float) -> N
         shown += [_percent(row["abandonment_rate"]), _seconds(row["asa_s"])]
         shown += [_percent(row["service_level"]), _seconds(row["aht_s"])]
         table.add_row(*([row[by.column] or "-"] if by.column else []), *shown)
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = 200  # a log or a pipe has no width of its own
-    console.print(table)
+    print_table(table)
 
 
 def _percent(rate: float | None) -> str:

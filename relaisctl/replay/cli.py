@@ -20,7 +20,7 @@ from eventkit.settings import load
 from relaisctl import clients
 from relaisctl.explain import INTERRUPTED, NOT_LOADED, InputError, explained
 from relaisctl.replay import anonymous_bank, files, history, publish, rerun, stage
-from relaisctl.replay.show import Bars, Format, counts, plain
+from relaisctl.show import Bars, Format, counts, plain
 from relaisctl.stack.settings import Environment
 from relaisctl.stack.stack import Stack
 

@@ -13,7 +13,7 @@ from relaisctl.explain import INTERRUPTED
 from relaisctl.replay.live import SECOND, Habits, Play, ScriptedAgent, ScriptedCall, Tally
 from relaisctl.replay.player import play, start_of
 from relaisctl.replay.rpc import Routing
-from relaisctl.replay.show import Bars
+from relaisctl.show import Bars
 
 HABITS = Habits()
 OFFER_SECONDS = 20

@@ -2,15 +2,15 @@
 
 import json
 from dataclasses import asdict
-from enum import StrEnum
 from threading import Lock
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from eventkit.settings import load
+from relaisctl.show import Format, print_table
 from relaisctl.stack.errors import StackError
 from relaisctl.stack.program import Kind
 from relaisctl.stack.settings import Environment
@@ -22,11 +22,6 @@ _one_line = Lock()
 
 Names = Annotated[list[str] | None, typer.Argument(help="Only these; all if none is named.")]
 EnginesOnly = Annotated[bool, typer.Option("--engines-only", help="Leave the services out.")]
-
-
-class Format(StrEnum):
-    TABLE = "table"
-    JSON = "json"
 
 
 def up(names: Names = None, engines_only: EnginesOnly = False) -> None:
@@ -67,10 +62,7 @@ def status(
     if format is Format.JSON:
         typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
     else:
-        console = Console()
-        if not console.is_terminal:
-            console.width = 200  # a log or a pipe has no width of its own
-        console.print(_table(rows))
+        print_table(_table(rows))
     if not all(row.state.healthy for row in rows):
         raise typer.Exit(NOT_HEALTHY)
 
@@ -122,7 +114,8 @@ def _table(rows: list[Status]) -> Table:
         colour = colours.get(row.state, "red")
         uptime = "" if row.uptime_s is None else _duration(row.uptime_s)
         pid = str(row.pid or "")
-        table.add_row(row.name, f"[{colour}]{row.state}[/]", pid, row.address, uptime, row.detail)
+        state = Text(row.state, style=colour)
+        table.add_row(row.name, state, pid, row.address, uptime, row.detail)
     return table
 
 

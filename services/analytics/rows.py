@@ -39,9 +39,7 @@ MAX_DURATION_US: Final = 366 * DAY_US
 CLIENT_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}")
 UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_IDS: Final = {
-    *("call_id", "queue_id", "agent_id", "pool_id", "offer_id", "customer_id", "line"),
-}
+_IDS: Final = {"call_id", "queue_id", "agent_id", "pool_id", "offer_id", "customer_id", "line"}
 _REQUIRED: Final = {"client_id", "call_id", "occurred_at", "arrived_at"}
 
 # Descriptors are Any here: the stubs of protobuf's two implementations contradict each other.
@@ -264,15 +262,7 @@ def _field(described: Any, within: str) -> _Field:
             convert = _zones
         elif name == "client_id":
             convert = partial(_ids, name, CLIENT_ID, required)
-        elif name in (
-            "call_id",
-            "queue_id",
-            "agent_id",
-            "pool_id",
-            "offer_id",
-            "customer_id",
-            "line",
-        ):
+        elif name in _IDS:
             convert = partial(_ids, name, ID, required)
     elif name == "version":
         convert = _versions

@@ -1,4 +1,4 @@
-"""Progress on standard error, summaries on standard output."""
+"""What people see: progress on standard error, answers on standard output."""
 
 import json
 from collections.abc import Iterable
@@ -42,6 +42,14 @@ class Bars(Progress):
         if not self.console.is_terminal and self.get_time() - self._told >= LINE_EVERY_S:
             self._told = self.get_time()
             self.console.print(f"{self.tasks[task].description}  {text}")
+
+
+def print_table(table: Table) -> None:
+    """Print to standard output; at full length where no terminal sets a width."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 200  # a log or a pipe has no width of its own
+    console.print(table)
 
 
 def plain(summary: "DataclassInstance", format: Format) -> None:
