@@ -358,9 +358,9 @@ async def test_a_quiet_partition_is_restored_on_assignment(
     snapshots = await make_topic(**{"cleanup.policy": "compact"})
     await producer.send_many(Message(topic, b"a", b"1", partition=0) for _ in range(5))
     for _ in range(2):
-        more_claims = await more_in(kafka, snapshots)
+        more_outputs = await more_in(kafka, outputs)
         process = program(kafka, "fold", topic, snapshots, outputs, f"{topic}-group")
-        await until(more_claims, "a claim", process)
+        await until(more_outputs, "what the log holds", process)
         process.terminate()
         _, errors = await asyncio.to_thread(process.communicate)
         assert process.returncode == 0, errors
