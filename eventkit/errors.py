@@ -4,6 +4,8 @@ Exception
 ├── BadRecord            this record can never succeed: dead-letter it, go on
 │   ├── InvalidMessage   poison: it cannot be decoded, or a field makes no sense
 │   └── Rejected         it is well formed, and the domain said no
+├── NotFound             there is no such thing, or none that the caller may see
+├── Unavailable          an engine does not answer now: the same again may succeed
 ├── DeadLetterLimit      too many bad records in a row: the deploy is bad, not the data; stop
 └── anything else        unforeseen: the process stops with its offset uncommitted
 """
@@ -27,6 +29,18 @@ class InvalidMessage(BadRecord):
 
 class Rejected(BadRecord):
     """The domain said no, for `reason`; nothing has changed."""
+
+
+class NotFound(Exception):
+    """There is no `what` (such as "complaint"), or none that the caller may see: HTTP 404."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"no such {what}")
+        self.what = what
+
+
+class Unavailable(Exception):
+    """An engine does not answer now, and nothing has changed: HTTP 503, gRPC UNAVAILABLE."""
 
 
 class DeadLetterLimit(Exception):

@@ -1,0 +1,7 @@
+"""customers"""
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None: ...

@@ -1,0 +1,7 @@
+"""complaints"""
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None: ...

@@ -1,0 +1,7 @@
+"""knowledge"""
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None: ...

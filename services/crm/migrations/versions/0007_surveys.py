@@ -1,0 +1,7 @@
+"""surveys"""
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None: ...

@@ -1,0 +1,7 @@
+"""consent"""
+
+revision = "0008"
+down_revision = "0007"
+
+
+def upgrade() -> None: ...
