@@ -6,9 +6,11 @@ import signal
 import subprocess
 import time
 import warnings
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 
@@ -51,6 +53,19 @@ def query(url: str, sql: str) -> str:
 
 def check(url: str) -> None:
     query(url, "SELECT 1")
+
+
+def database_url(url: str, database: str) -> str:
+    """The same server, another database."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+def create_databases(url: str, names: Iterable[str]) -> None:
+    """Create what is missing. Raises ConnectionError."""
+    there = query(url, "SELECT datname FROM pg_database").splitlines()
+    for name in names:
+        if name not in there:
+            query(url, f"CREATE DATABASE {name}")
 
 
 def _launch(settings: StackSettings, say: Say) -> Launch:

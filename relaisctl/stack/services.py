@@ -7,8 +7,10 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from relaisctl.secrets import ensure_secrets
+from relaisctl.stack.postgres import database_url
 from relaisctl.stack.program import Kind, Launch, Program, Say
-from relaisctl.stack.settings import HOST, ROOT, StackSettings
+from relaisctl.stack.settings import HOST, KEYS, ROOT, StackSettings
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever http_proxy says
 
@@ -18,6 +20,7 @@ class Service:
     """`port` is the field of Ports where GET /health/live and /health/ready are answered.
 
     own_http    that port is the service's own HTTP API: it needs no health server beside it
+    database    the service's own PostgreSQL database; it then has the keys and the secrets too
     """
 
     name: str
@@ -25,6 +28,7 @@ class Service:
     port: str
     other_ports: tuple[str, ...] = ()
     own_http: bool = False
+    database: str = ""
 
 
 SERVICES = (
@@ -32,7 +36,13 @@ SERVICES = (
     Service("routing-worker", ("services.routing", "worker"), "routing_worker_health"),
     Service("analytics-loader", ("services.analytics", "loader"), "analytics_loader_health"),
     Service("analytics-kpi", ("services.analytics", "kpi"), "analytics_kpi_health"),
+    Service("crm-api", ("services.crm", "api"), "crm_http", ("crm_grpc",), True, "crm"),
+    Service("crm-relay", ("services.crm", "relay"), "crm_relay_health", database="crm"),
+    Service("crm-worker", ("services.crm", "worker"), "crm_worker_health", database="crm"),
 )
+
+DATABASES = [*sorted({service.database for service in SERVICES} - {""}), KEYS]
+"""What PostgreSQL has to hold before the services start."""
 
 
 def services(settings: StackSettings, addresses: Mapping[str, str]) -> list[Program]:
@@ -42,6 +52,7 @@ def services(settings: StackSettings, addresses: Mapping[str, str]) -> list[Prog
 
 def _program(service: Service, settings: StackSettings, addresses: Mapping[str, str]) -> Program:
     port = getattr(settings.ports, service.port)
+    listens = (service.port, *service.other_ports)
 
     def launch(say: Say) -> Launch:
         python_path = [str(ROOT), str(ROOT / "proto"), *os.environ.get("PYTHONPATH", "").split(":")]
@@ -51,12 +62,11 @@ def _program(service: Service, settings: StackSettings, addresses: Mapping[str, 
                 "PYTHONPATH": ":".join(filter(None, python_path)),
                 "PYTHONUNBUFFERED": "1",
                 "RELAIS_HOME": str(settings.home),
-                "RELAIS_POSTGRES": addresses["postgres"],
                 "RELAIS_CLICKHOUSE": addresses["clickhouse"],
                 "RELAIS_KAFKA": addresses["kafka"],
-                "RELAIS_ROUTING_HTTP_PORT": str(settings.ports.routing_http),
-                "RELAIS_ROUTING_GRPC_PORT": str(settings.ports.routing_grpc),
                 "RELAIS_HEALTH_PORT": "" if service.own_http else str(port),
+                **{_setting(name): str(getattr(settings.ports, name)) for name in listens},
+                **(_database(service, settings, addresses["postgres"]) if service.database else {}),
             },
             detail="",
         )
@@ -65,15 +75,20 @@ def _program(service: Service, settings: StackSettings, addresses: Mapping[str, 
         name=service.name,
         kind=Kind.SERVICE,
         address=f"http://{HOST}:{port}",
-        ports={
-            _setting(name): getattr(settings.ports, name)
-            for name in (service.port, *service.other_ports)
-        },
+        ports={_setting(name): getattr(settings.ports, name) for name in listens},
         launch=launch,
         check=check_ready,
         # A Faust worker needs half a minute to join its group on Tansu.
         start_timeout_s=120.0,
     )
+
+
+def _database(service: Service, settings: StackSettings, postgres: str) -> dict[str, str]:
+    return {
+        "RELAIS_POSTGRES": database_url(postgres, service.database),
+        "RELAIS_KEYS": database_url(postgres, KEYS),
+        **ensure_secrets(settings.home),
+    }
 
 
 def _setting(port: str) -> str:

@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 """The checkout: proto/, services/ and deploy/ are beside us."""
 HOST = "127.0.0.1"
 DATABASE = "relais"
+KEYS = "keys"
+"""The PostgreSQL database of the keys that personal data is sealed with."""
 
 
 class Broker(StrEnum):
@@ -36,6 +38,10 @@ class Ports:
     routing_worker_health: int = 8081
     analytics_loader_health: int = 8082
     analytics_kpi_health: int = 8083
+    crm_http: int = 8084
+    crm_grpc: int = 50052
+    crm_relay_health: int = 8085
+    crm_worker_health: int = 8086
 
     @classmethod
     def free(cls) -> "Ports":
@@ -94,6 +100,10 @@ class Environment(BaseSettings):
     routing_worker_health_port: int = Ports.routing_worker_health
     analytics_loader_health_port: int = Ports.analytics_loader_health
     analytics_kpi_health_port: int = Ports.analytics_kpi_health
+    crm_http_port: int = Ports.crm_http
+    crm_grpc_port: int = Ports.crm_grpc
+    crm_relay_health_port: int = Ports.crm_relay_health
+    crm_worker_health_port: int = Ports.crm_worker_health
 
     def stack_settings(self) -> StackSettings:
         ports = Ports(**{f.name: getattr(self, f"{f.name}_port") for f in fields(Ports)})

@@ -14,11 +14,13 @@ from types import TracebackType
 
 import psutil
 
+from relaisctl.secrets import SECRETS
 from relaisctl.stack.engines import create_clickhouse_database, engines
 from relaisctl.stack.errors import PortInUseError, StackError, StartFailedError
+from relaisctl.stack.postgres import create_databases
 from relaisctl.stack.process import Processes, Record
 from relaisctl.stack.program import Kind, Program, Say
-from relaisctl.stack.services import services
+from relaisctl.stack.services import DATABASES, services
 from relaisctl.stack.settings import Broker, Ports, StackSettings, is_free
 from relaisctl.stack.topics import ensure_topics, load_topics
 
@@ -157,7 +159,8 @@ class Stack:
         home = self.settings.home
         for name in ("run", "logs", *self.names(Kind.ENGINE), "postgres.partial"):
             shutil.rmtree(home / name, ignore_errors=True)
-        (home / "lock").unlink(missing_ok=True)
+        for name in ("lock", SECRETS):
+            (home / name).unlink(missing_ok=True)
         with suppress(OSError):
             home.rmdir()
 
@@ -318,6 +321,8 @@ class Stack:
 
     def _furnish(self, program: Program) -> None:
         """What must be there before anybody uses an engine."""
+        if program.name == "postgres":
+            create_databases(program.address, DATABASES)
         if program.name == "clickhouse" and not program.external:
             create_clickhouse_database(program.address)
         if program.name == "kafka":
