@@ -17,7 +17,8 @@ Tree = dict[str, Any]
 class Deployed:
     """One process in one of the two places; `where` is for people.
 
-    environment: a value that only the cluster knows (a secret, the pod's name) is empty here.
+    environment: a value that only the cluster knows (a secret, the pod's name) is empty here; what
+    the compose file takes from the environment is at its default.
     probes: (path, port) that somebody asks whether the process is well.
     """
 
@@ -82,7 +83,10 @@ def in_compose() -> list[Deployed]:
             name=name,
             image=service["image"],
             command=service["command"],
-            environment=service["environment"],
+            environment={
+                variable: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value)
+                for variable, value in service["environment"].items()
+            },
             probes=[
                 (path, int(port))
                 for test in service["healthcheck"].get("test", [])

@@ -34,7 +34,7 @@ PROCESSES = {service.name: service for service in SERVICES}
 TOPICS_JOB = "topics"
 DEPLOYED = [*in_compose(), *in_kubernetes()]
 RUNNING = [each for each in DEPLOYED if each.name != TOPICS_JOB]
-ADDRESSES = {"kafka", "clickhouse", "postgres"}
+ADDRESSES = {"kafka", "clickhouse", "postgres", "keys"}
 where = pytest.mark.parametrize("deployed", RUNNING, ids=lambda deployed: deployed.where)
 
 
@@ -107,8 +107,9 @@ def test_processes_wait_for_what_they_need() -> None:
     for name in PROCESSES:
         after = {other: what["condition"] for other, what in services[name]["depends_on"].items()}
         wanted = {"topics": "service_completed_successfully"}
-        if "RELAIS_CLICKHOUSE" in services[name]["environment"]:
-            wanted["clickhouse"] = "service_healthy"
+        for engine in ("clickhouse", "postgres"):
+            if f"RELAIS_{engine.upper()}" in services[name]["environment"]:
+                wanted[engine] = "service_healthy"
         assert after == wanted
     for service in services.values():
         for other, what in service.get("depends_on", {}).items():
