@@ -13,7 +13,7 @@ TOPIC = "client-events"
 
 
 class Clients:
-    """An `async with` around a table of client-events; a client it does not know is looked up again.
+    """An `async with` around a table of client-events; what it does not know is looked up again.
 
     Raises Unavailable when Kafka does not answer.
     """

@@ -10,7 +10,10 @@ from eventkit.records import Record
 
 
 def decode_zone(record: Record) -> ZoneInfo:
-    """The time zone of the client that a record of client-events registers. Raises InvalidMessage."""
+    """The time zone of the client that is registered by a record of client-events.
+
+    Raises InvalidMessage.
+    """
     try:
         event = ClientEvent.FromString(record.value or b"")
     except DecodeError as error:

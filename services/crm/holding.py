@@ -1,6 +1,5 @@
 """What each capability that keeps something about people can do with it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -25,7 +24,7 @@ class Person:
 
 @dataclass
 class Forgotten:
-    """subjects: whose keys have to be destroyed, beside the customers' own. cleaned: rows by table."""
+    """subjects: whose keys have to be destroyed, beside the customers'. cleaned: rows by table."""
 
     subjects: set[str] = field(default_factory=set)
     cleaned: dict[str, int] = field(default_factory=dict)
