@@ -9,19 +9,51 @@ the read models, so that a reader sees its own write.
             return {"complaint_id": command.complaint_id, "version": change.version}
         return await self.store.run(cause, work)
 
-`work` may be run again: on a conflict of versions everything is rolled back and it starts anew, so it
-has no effect outside its transaction.
+`work` may be run again: on a conflict of versions everything is rolled back and it starts anew, so
+it has no effect outside its transaction. docs/adr/0023 says why nothing is lost or done twice.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+import logging
+import random
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, Generic, TypeVar
 
+import asyncpg
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from eventkit.clock import Clock
-from eventkit.decider import Decider
-from eventkit.keys import KeyRing
+from eventkit.decider import Decider, Rejected, fold
+from eventkit.errors import Unavailable
+from eventkit.eventcodec import EventCodec, UnknownEventType
+from eventkit.ids import event_id
+from eventkit.keys import DataKey, KeyRing
+from eventkit.postgres import SILENT, Notifications, is_again, is_not_now
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 30
+"""Of one command that meets conflicts of versions, before it is Unavailable."""
+LOST_ATTEMPTS = 4
+"""Of one command whose connection is lost, or that finds no server."""
+NOTIFY_S = 0.01
+POLL_S = 1.0
+STREAM_BATCH = 500
+
+APPENDED = "relais_appended"
+TIMERS_SET = "relais_timers"
+NUMBERED = "relais_numbered"
+
+SUBJECT_LOCK = 0x7375626A
+SUBJECT_STRIPES = 1024
+"""Locks on subjects are striped, so that a bulk append of many fits into the lock table."""
+
+ERASED = "the person has been erased"
 
 C = TypeVar("C")
 S = TypeVar("S")
@@ -80,6 +112,20 @@ class Change(Generic[S, E]):
     """The stream's version now."""
 
 
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A published event, as those who follow it get it: `message` is what is on the topic.
+
+    sequence   its place among all events of the store, from 1, without holes: to resume after
+    """
+
+    sequence: int
+    category: str
+    stream_id: str
+    version: int
+    message: bytes
+
+
 Project = Callable[[AsyncConnection, Sequence[Change[Any, Any]]], Awaitable[None]]
 """Brings the read models up to date, in the transaction of the append. Several changes come with a
 bulk append; each is of another stream."""
@@ -92,16 +138,19 @@ def _own_id(stream: str, _: Any) -> str:
     return stream
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Category(Generic[C, S, E]):
     """One kind of stream, and everything that happens with its events.
 
     name       the middle of the stream id `<client>/<name>/<id>`
     topic, message   where its events are published, and an event's bytes there; None: not published
-    subject    (stream's own id, state after) -> whose key seals the personal fields; the stream's own
-               id if left out. A customer's id, so that erasing the customer makes them unreadable.
+    subject    (stream's own id, state after) -> whose key seals the personal fields; the stream's
+               own id if left out or empty. A customer's id, so that erasing the customer makes
+               them unreadable.
     timers     state -> what is due when (name -> microseconds). Stored with every append.
     due        (stream's own id, timer's name, due time) -> the command that the timer gives
+
+    Raises TypeError for events that cannot be stored (eventcodec).
     """
 
     name: str
@@ -112,9 +161,24 @@ class Category(Generic[C, S, E]):
     subject: Callable[[str, S], str] = _own_id
     timers: Callable[[S], Mapping[str, int]] | None = None
     due: Callable[[str, str, int], C] | None = None
+    codec: EventCodec = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "codec", EventCodec(self.decider.events))
 
     def stream_id(self, client_id: str, id: str) -> str:
         return f"{client_id}/{self.name}/{id}"
+
+
+class _Conflict(Exception):
+    """Somebody else was faster; with everything rolled back, the same again may succeed."""
+
+
+class _Repeated(Exception):
+    """The command has been done before, and this is what it answered."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
 
 
 @dataclass
@@ -129,27 +193,188 @@ class Transaction:
     cause: Cause
     now: int
     _store: "EventStore" = field(repr=False)
+    _driver: "asyncpg.Connection[asyncpg.Record]" = field(repr=False)
+    # Erased subjects that all of this attempt's loads have known of.
+    _erased: set[str] = field(repr=False)
+    _channels: set[str] = field(default_factory=set, repr=False)
 
     async def load(self, category: Category[C, S, E], id: str) -> tuple[S, int]:
         """The state of a stream and its version; the initial state and 0 where there is none."""
-        raise NotImplementedError
+        loaded = await self.load_many(category, [id])
+        return loaded[id]
 
     async def load_many(
         self, category: Category[C, S, E], ids: Sequence[str]
     ) -> dict[str, tuple[S, int]]:
         """The same for many streams, in one round trip."""
-        raise NotImplementedError
+        return await self._store._load(self._driver, category, self.cause.client_id, ids)
 
     async def execute(self, category: Category[C, S, E], id: str, command: C) -> Change[S, E]:
         """Load, decide, append, project. A decision without events changes nothing: `events` of the
         Change is empty. Raises what `decide` raises."""
-        raise NotImplementedError
+        state, version = await self.load(category, id)
+        events = category.decider.decide(command, state)
+        if not events:
+            return Change(self.cause.client_id, id, state, state, (), version)
+        return (await self.append(category, [(id, state, version, events)]))[0]
 
     async def append(
         self, category: Category[C, S, E], appends: Sequence[tuple[str, S, int, Sequence[E]]]
     ) -> list[Change[S, E]]:
-        """Append decided events in bulk: (id, state before, expected version, events) for each."""
-        raise NotImplementedError
+        """Append decided events in bulk: (id, state before, expected version, events) for each.
+
+        Each is of another stream. Those without events are left out of the answer.
+        """
+        cause, client_id = self.cause, self.cause.client_id
+        occurred_at = self.now if cause.occurred_at is None else cause.occurred_at
+        rows = _Rows()
+        changes: list[Change[S, E]] = []
+        for id, before, expected, events in appends:
+            if not events:
+                continue
+            stream_id = category.stream_id(client_id, id)
+            after = fold(category.decider, events, before)
+            subject = category.subject(id, after) or id
+            if category.codec.has_personal:
+                rows.subjects.add(subject)
+            recorded = []
+            for version, event in enumerate(events, expected + 1):
+                fact = Recorded(
+                    client_id,
+                    stream_id,
+                    version,
+                    event_id(stream_id, version),
+                    event,
+                    occurred_at,
+                    self.now,
+                    cause.actor,
+                    cause.correlation_id,
+                    cause.causation_id,
+                )
+                recorded.append(fact)
+                rows.add(category, fact, subject)
+            change = Change(client_id, id, before, after, tuple(recorded), expected + len(events))
+            changes.append(change)
+            rows.add_timers(category, change, is_new=expected == 0)
+        if not changes:
+            return []
+        await self._seal(rows)
+        await self._insert(category, occurred_at, rows)
+        self._channels.add(APPENDED)
+        if rows.timer_ids:
+            self._channels.add(TIMERS_SET)
+        await category.project(self.connection, changes)
+        return changes
+
+    async def forget(self, subjects: Iterable[str]) -> None:
+        """From the commit on these subjects are erased, for good: nothing personal of theirs is
+        appended, and none is read. Waits for the appends about them that are under way."""
+        wanted = sorted(set(subjects))
+        await self._driver.execute(
+            "SELECT pg_advisory_xact_lock($1, stripe) FROM unnest($2::int[]) AS stripe",
+            SUBJECT_LOCK,
+            _stripes(self.cause.client_id, wanted),
+        )
+        await self._driver.execute(
+            "INSERT INTO erased_subjects (client_id, subject, erased_at)"
+            " SELECT $1, subject, $3 FROM unnest($2::text[]) AS subject ON CONFLICT DO NOTHING",
+            self.cause.client_id,
+            wanted,
+            self.now,
+        )
+        self._erased.update(wanted)
+
+    async def _seal(self, rows: "_Rows") -> None:
+        wanted = {subject for subject in rows.sealed_for if subject is not None}
+        if wanted & self._erased:
+            raise Rejected(ERASED)
+        if not wanted:
+            return
+        keys = await self._store.keys.ensure(self.cause.client_id, wanted)
+        for number, subject in enumerate(rows.sealed_for):
+            plain = rows.sealed[number]
+            if subject is not None and plain is not None:
+                rows.sealed[number] = keys[subject].seal(plain, rows.event_ids[number].encode())
+
+    async def _insert(self, category: Category[C, S, E], occurred_at: int, rows: "_Rows") -> None:
+        cause = self.cause
+        erased: list[str] | None = await self._driver.fetchval(
+            _APPEND,
+            cause.client_id,
+            category.name,
+            category.topic,
+            occurred_at,
+            self.now,
+            cause.actor,
+            cause.correlation_id,
+            cause.causation_id,
+            cause.traceparent,
+            SUBJECT_LOCK,
+            _stripes(cause.client_id, rows.subjects),
+            list(rows.subjects),
+            list(self._erased),
+            rows.stream_ids,
+            rows.versions,
+            rows.types,
+            rows.event_ids,
+            rows.bodies,
+            rows.sealed,
+            rows.sealed_for,
+            rows.messages,
+            rows.timer_ids,
+            rows.timer_names,
+            rows.timer_dues,
+        )
+        if erased:
+            # What was loaded may have been readable still: with this knowledge from the beginning.
+            self._erased.update(erased)
+            raise _Conflict
+
+
+_APPEND = f"SELECT append_events({', '.join(f'${number}' for number in range(1, 25))})"
+
+
+class _Rows:
+    """The columns of a bulk append."""
+
+    def __init__(self) -> None:
+        self.subjects: set[str] = set()
+        self.stream_ids: list[str] = []
+        self.versions: list[int] = []
+        self.types: list[str] = []
+        self.event_ids: list[str] = []
+        self.bodies: list[str] = []
+        self.sealed: list[bytes | None] = []
+        self.sealed_for: list[str | None] = []
+        self.messages: list[bytes | None] = []
+        self.timer_ids: list[str] = []
+        self.timer_names: list[str] = []
+        self.timer_dues: list[int | None] = []
+
+    def add(self, category: Category[Any, Any, Any], fact: Recorded[Any], subject: str) -> None:
+        kind, body, personal = category.codec.encode(fact.event)
+        self.stream_ids.append(fact.stream_id)
+        self.versions.append(fact.version)
+        self.types.append(kind)
+        self.event_ids.append(fact.event_id)
+        self.bodies.append(body.decode())
+        self.sealed.append(personal)
+        self.sealed_for.append(None if personal is None else subject)
+        message = category.message if category.topic is not None else None
+        self.messages.append(message(fact) if message is not None else None)
+
+    def add_timers(
+        self, category: Category[Any, S, Any], change: Change[S, Any], is_new: bool
+    ) -> None:
+        if category.timers is None:
+            return
+        before = {} if is_new else category.timers(change.before)
+        after = category.timers(change.after)
+        for name in {**before, **after}:
+            if before.get(name) != after.get(name):
+                self.timer_ids.append(change.id)
+                self.timer_names.append(name)
+                self.timer_dues.append(after.get(name))
 
 
 class EventStore:
@@ -157,20 +382,289 @@ class EventStore:
 
     Raises Rejected (also for an idempotency key used for something else), and Unavailable when
     PostgreSQL does not answer.
+
+    random: of the pauses between attempts, from 0 to 1.
     """
 
-    def __init__(self, engine: AsyncEngine, keys: KeyRing, clock: Clock) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        keys: KeyRing,
+        clock: Clock,
+        *,
+        random: Callable[[], float] = random.random,
+    ) -> None:
         self.engine = engine
         self.keys = keys
         self.clock = clock
+        self._random = random
+        # `run` begins and ends its transactions itself, below SQLAlchemy: two greenlets fewer.
+        self._plain = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._to_notify: set[str] = set()
+        self._notifying: asyncio.Task[None] | None = None
+        self._numbered: Notifications | None = None
 
-    async def run(
-        self, cause: Cause, work: Callable[[Transaction], Awaitable[Answer]]
-    ) -> Answer:
+    async def close(self) -> None:
+        """Stop what runs in the background. The engine is its maker's."""
+        if self._numbered is not None:
+            await self._numbered.stop()
+        if self._notifying is not None:
+            await asyncio.wait([self._notifying])
+
+    async def run(self, cause: Cause, work: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
         """Run `work` in one transaction, again after a conflict, and commit. The answer is that of
         the first run with the cause's idempotency key."""
-        raise NotImplementedError
+        erased: set[str] = set()
+        conflicts = losses = 0
+        while True:
+            try:
+                return await self._attempt(cause, work, erased)
+            except _Repeated as repeated:
+                return repeated.answer
+            except _Conflict:
+                conflicts += 1
+                if conflicts == ATTEMPTS:
+                    raise Unavailable("too many others change the same now") from None
+                await self._pause(min(conflicts, 5))
+            except _Lost as lost:
+                losses += 1
+                if losses == LOST_ATTEMPTS or not lost.is_repeatable:
+                    raise Unavailable(SILENT) from lost.__cause__
+                await self._pause(losses + 2)
 
-    async def history(self, category: Category[C, S, E], client_id: str, id: str) -> list[Recorded[E]]:
+    async def load(self, category: Category[C, S, E], client_id: str, id: str) -> tuple[S, int]:
+        """The state of a stream and its version, for a reader; as Transaction.load."""
+        async with self._reading() as driver:
+            return (await self._load(driver, category, client_id, [id]))[id]
+
+    async def history(
+        self, category: Category[C, S, E], client_id: str, id: str
+    ) -> list[Recorded[E]]:
         """Every event of a stream, oldest first; personal fields are empty once erased."""
-        raise NotImplementedError
+        stream_id = category.stream_id(client_id, id)
+        async with self._reading() as driver:
+            rows = await driver.fetch(_HISTORY, [stream_id])
+        events = await self._decode(category, client_id, rows)
+        return [
+            Recorded(
+                client_id,
+                stream_id,
+                row["version"],
+                event_id(stream_id, row["version"]),
+                event,
+                row["occurred_at"],
+                row["recorded_at"],
+                row["actor"],
+                row["correlation_id"],
+                row["causation_id"],
+            )
+            for row, event in zip(rows, events, strict=True)
+        ]
+
+    async def updates(
+        self, categories: Sequence[str], client_id: str, after_sequence: int, limit: int
+    ) -> list[Update]:
+        """Published events of a client after a place, in the order that the relay gave them, which
+        never changes. An event that has no number yet is not among them, nor any after it."""
+        async with self._reading() as driver:
+            rows = await driver.fetch(_UPDATES, client_id, list(categories), after_sequence, limit)
+        return [Update(*row) for row in rows]
+
+    async def follow(
+        self, categories: Sequence[str], client_id: str, after_sequence: int
+    ) -> AsyncIterator[Update]:
+        """`updates`, those that are there and then each as it comes; it does not end by itself.
+        Raises Unavailable."""
+        if self._numbered is None:
+            self._numbered = Notifications(self.engine, NUMBERED)
+        self._numbered.start()
+        while True:
+            news = self._numbered.next()
+            found = await self.updates(categories, client_id, after_sequence, STREAM_BATCH)
+            for update in found:
+                yield update
+                after_sequence = update.sequence
+            if len(found) < STREAM_BATCH:
+                await self._numbered.wait(news, POLL_S)
+
+    async def _attempt(
+        self, cause: Cause, work: Callable[[Transaction], Awaitable[Answer]], erased: set[str]
+    ) -> Answer:
+        committing = False
+        driver = None
+        try:
+            async with self._plain.connect() as connection:
+                raw = await connection.get_raw_connection()
+                driver = raw.driver_connection
+                assert driver is not None
+                now = self.clock.now_us()
+                tx = Transaction(connection, cause, now, self, driver, erased)
+                try:
+                    await driver.execute("BEGIN")
+                    answer = await self._do(tx, work)
+                    committing = True
+                    await driver.execute("COMMIT")
+                except BaseException:
+                    await _roll_back(connection, driver)
+                    raise
+        except (_Conflict, _Repeated, Rejected):
+            raise
+        except Exception as error:
+            if isinstance(error, asyncpg.UniqueViolationError) and error.constraint_name in (
+                "events_pkey",
+                "commands_pkey",
+            ):
+                raise _Conflict from error
+            if is_again(error):
+                raise _Conflict from error
+            if is_not_now(error):
+                # Where the commit was lost on its way nobody knows whether it happened; a repeat
+                # with the same idempotency key finds out.
+                is_repeatable = not committing or cause.idempotency_key is not None
+                raise _Lost(is_repeatable) from error
+            raise
+        self._notify(tx._channels)
+        return answer
+
+    async def _do(
+        self, tx: Transaction, work: Callable[[Transaction], Awaitable[Answer]]
+    ) -> Answer:
+        cause = tx.cause
+        if cause.idempotency_key is None:
+            return await work(tx)
+        done = await tx._driver.fetchrow(_COMMAND, cause.client_id, cause.idempotency_key)
+        if done is not None:
+            if done["fingerprint"] != cause.fingerprint:
+                raise Rejected("the idempotency key was used for another request")
+            raise _Repeated(msgspec.json.decode(done["answer"]))
+        answer = msgspec.json.encode(await work(tx))
+        await tx._driver.execute(
+            _DONE,
+            cause.client_id,
+            cause.idempotency_key,
+            cause.fingerprint,
+            answer.decode(),
+            tx.now,
+        )
+        return msgspec.json.decode(answer, type=dict[str, Any])
+
+    async def _pause(self, exponent: int) -> None:
+        await asyncio.sleep(self._random() * 0.004 * 2**exponent)
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+        try:
+            async with self._plain.connect() as connection:
+                raw = await connection.get_raw_connection()
+                assert raw.driver_connection is not None
+                yield raw.driver_connection
+        except Exception as error:
+            if is_not_now(error):
+                raise Unavailable(SILENT) from error
+            raise
+
+    async def _load(
+        self,
+        driver: "asyncpg.Connection[asyncpg.Record]",
+        category: Category[C, S, E],
+        client_id: str,
+        ids: Sequence[str],
+    ) -> dict[str, tuple[S, int]]:
+        decider = category.decider
+        loaded = {id: (decider.initial, 0) for id in ids}
+        id_of = {category.stream_id(client_id, id): id for id in ids}
+        rows = await driver.fetch(_LOAD, list(id_of))
+        events = await self._decode(category, client_id, rows)
+        pairs = zip(rows, events, strict=True)
+        for stream_id, group in groupby(pairs, lambda pair: pair[0]["stream_id"]):
+            facts = list(group)
+            state = fold(decider, (event for _, event in facts))
+            loaded[id_of[stream_id]] = state, facts[-1][0]["version"]
+        return loaded
+
+    async def _decode(
+        self,
+        category: Category[Any, Any, E],
+        client_id: str,
+        rows: Sequence[asyncpg.Record],
+    ) -> list[E]:
+        subjects = {row["subject"] for row in rows if row["sealed"] is not None}
+        keys: Mapping[str, DataKey] = {}
+        if subjects:
+            keys = await self.keys.find(client_id, subjects)
+        events = []
+        for row in rows:
+            personal = None
+            if row["sealed"] is not None and row["subject"] in keys:
+                context = event_id(row["stream_id"], row["version"]).encode()
+                personal = keys[row["subject"]].open(row["sealed"], context)
+            try:
+                events.append(category.codec.decode(row["type"], row["body"], personal))
+            except (UnknownEventType, msgspec.ValidationError) as error:
+                error.add_note(f"{row['stream_id']}, version {row['version']}")
+                raise
+        return events
+
+    def _notify(self, channels: set[str]) -> None:
+        """Wake up whom it concerns, soon, and for many commits at once: a NOTIFY inside of them
+        would make PostgreSQL commit one after the other. Nobody relies on it."""
+        self._to_notify |= channels
+        if self._to_notify and (self._notifying is None or self._notifying.done()):
+            self._notifying = asyncio.create_task(self._send_notifications())
+
+    async def _send_notifications(self) -> None:
+        with suppress(Unavailable):
+            while self._to_notify:
+                channels, self._to_notify = self._to_notify, set()
+                async with self._reading() as driver:
+                    await driver.execute(
+                        "SELECT pg_notify(channel, '') FROM unnest($1::text[]) AS channel",
+                        list(channels),
+                    )
+                await asyncio.sleep(NOTIFY_S)
+
+
+class _Lost(Exception):
+    """The connection is gone, or there was none. is_repeatable: a repeat cannot do it twice."""
+
+    def __init__(self, is_repeatable: bool) -> None:
+        self.is_repeatable = is_repeatable
+
+
+async def _roll_back(connection: AsyncConnection, driver: Any) -> None:
+    """End the transaction whatever has happened, or the connection with it."""
+    try:
+        await driver.execute("ROLLBACK", timeout=1.0)
+    except BaseException:
+        driver.terminate()
+        await connection.invalidate()
+
+
+def _stripes(client_id: str, subjects: Iterable[str]) -> list[int]:
+    texts = (f"{client_id}/{subject}".encode() for subject in subjects)
+    return sorted({zlib.crc32(text) % SUBJECT_STRIPES for text in texts})
+
+
+_EVENTS = """
+SELECT e.stream_id, e.version, e.type, e.body::text AS body, e.subject,
+    CASE WHEN x.subject IS NULL THEN e.sealed END AS sealed{more}
+FROM events AS e
+LEFT JOIN erased_subjects AS x ON x.client_id = e.client_id AND x.subject = e.subject
+WHERE e.stream_id = ANY ($1::text[]) ORDER BY e.stream_id, e.version
+"""
+_LOAD = _EVENTS.format(more="")
+_HISTORY = _EVENTS.format(
+    more=", e.occurred_at, e.recorded_at, e.actor, e.correlation_id, e.causation_id"
+)
+_COMMAND = (
+    "SELECT fingerprint, answer::text AS answer FROM commands WHERE client_id = $1 AND key = $2"
+)
+_DONE = (
+    "INSERT INTO commands (client_id, key, fingerprint, answer, recorded_at)"
+    " VALUES ($1, $2, $3, $4::text::json, $5)"
+)
+_UPDATES = """
+SELECT sequence, category, stream_id, version, message FROM events
+WHERE client_id = $1 AND category = ANY ($2::text[]) AND sequence > $3 AND message IS NOT NULL
+ORDER BY sequence LIMIT $4
+"""
