@@ -78,10 +78,13 @@ class ClickHouseSettings(Settings):
     )
 
 
+PostgresUrl = Annotated[str, _url("postgresql")]
+
+
 class PostgresSettings(Settings):
     """A process that has a PostgreSQL database."""
 
-    postgres: Annotated[str, _url("postgresql")] = "postgresql://postgres:@127.0.0.1:5432/relais"
+    postgres: PostgresUrl = "postgresql://postgres:@127.0.0.1:5432/relais"
 
 
 S = TypeVar("S", bound=BaseSettings)
