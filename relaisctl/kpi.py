@@ -8,11 +8,9 @@ figure to its calls); here are the client's clock, the rates and how they are sh
 import csv
 import io
 import json
-import logging
 import math
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from enum import StrEnum
@@ -21,17 +19,16 @@ from zoneinfo import ZoneInfo
 
 import typer
 from clickhouse_driver import Client
-from clickhouse_driver.errors import Error, ErrorCodes, ServerException
 from rich.table import Table
 
-from eventkit.settings import load
-from relaisctl.explain import InputError, UnreachableError, explained
+from relaisctl import warehouse
+from relaisctl.explain import InputError, explained
 from relaisctl.show import print_table
-from relaisctl.stack.settings import Environment
-from relaisctl.stack.stack import Stack
+from relaisctl.warehouse import begins
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 DAY_S: Final = 86_400
+NONE: Final = "(none)"
+"""The group of calls that nobody has classified, or that have no disposition."""
 
 
 class By(StrEnum):
@@ -40,6 +37,8 @@ class By(StrEnum):
     ALL = "all"
     QUEUE = "queue"
     AGENT = "agent"
+    TOPIC = "topic"
+    DISPOSITION = "disposition"
     DAY = "day"
     INTERVAL = "interval"
 
@@ -100,7 +99,10 @@ def _ratio(part: float, whole: int) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which calls, and how they are grouped. start and end: local days, the end exclusive."""
+    """Which calls, and how they are grouped. start and end: local days, the end exclusive.
+
+    level: of the topics, 1 for the roots; 0: each call's own topic.
+    """
 
     client: str
     zone: ZoneInfo
@@ -109,12 +111,7 @@ class Question:
     by: By
     interval_s: int
     target_s: float
-
-
-def begins(day: date, zone: ZoneInfo) -> int:
-    """The first microsecond of a local day, since 1970 in UTC."""
-    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
-    return (midnight - EPOCH) // timedelta(microseconds=1)
+    level: int = 0
 
 
 def interval_start(wall_s: int, offset_s: int, zone: ZoneInfo) -> datetime:
@@ -142,28 +139,49 @@ _SUMS: Final = """\
     countIf(handled),
     sumIf(talked_us + wrap_up_us, handled)
 FROM calls
+"""
+_RANGE: Final = """\
 WHERE client_id = %(client)s
   AND toUnixTimestamp64Micro(arrived_at) >= %(start)s
   AND toUnixTimestamp64Micro(arrived_at) < %(end)s
 """
 # A call that was heading for no queue, or that nobody took, counts in a row without a name, and
 # makes such a row only if it was offered.
-_NAMED: Final = f"SELECT {{0}},\n{_SUMS}GROUP BY {{0}} HAVING {{0}} != '' OR countIf(offered)"
+_NAMED: Final = (
+    f"SELECT {{0}},\n{_SUMS}{_RANGE}GROUP BY {{0}} HAVING {{0}} != '' OR countIf(offered)"
+)
+# What was said in these calls alone: those of many years would not fit into memory.
+_SAID: Final = f"""\
+SELECT {{0}} AS name,
+{_SUMS}LEFT JOIN
+(
+    SELECT call_id, topic_id, topic_path, disposition
+    FROM call_outcomes
+    WHERE client_id = %(client)s AND call_id IN (SELECT call_id FROM calls {_RANGE})
+) AS said USING (call_id)
+{_RANGE}GROUP BY name HAVING name != '' OR countIf(offered)"""
+# A topic that is not as deep as the level that is asked for stands for itself, so that at every
+# level each call is counted once.
+_TOPIC: Final = """\
+if(%(level)s = 0 OR empty(topic_path), topic_id,
+   topic_path[least(toUInt64(%(level)s), length(topic_path))])"""
 _SELECT: Final = {
-    By.ALL: f"SELECT\n{_SUMS}",
+    By.ALL: f"SELECT\n{_SUMS}{_RANGE}",
     By.QUEUE: _NAMED.format("queue_id"),
     By.AGENT: _NAMED.format("agent_id"),
-    By.DAY: f"SELECT toDate(arrived_at, %(zone)s) AS day,\n{_SUMS}GROUP BY day",
+    By.TOPIC: _SAID.format(_TOPIC),
+    By.DISPOSITION: _SAID.format("disposition"),
+    By.DAY: f"SELECT toDate(arrived_at, %(zone)s) AS day,\n{_SUMS}{_RANGE}GROUP BY day",
     By.INTERVAL: f"""\
 WITH timeZoneOffset(toTimeZone(arrived_at, %(zone)s)) AS offset_s,
      intDiv(toUnixTimestamp64Micro(arrived_at), 1000000) + offset_s AS wall_s
 SELECT wall_s - wall_s %% %(interval_s)s AS wall_start, offset_s,
-{_SUMS}GROUP BY wall_start, offset_s""",
+{_SUMS}{_RANGE}GROUP BY wall_start, offset_s""",
 }
 
 
 def ask(clickhouse: Client, question: Question) -> dict[Any, Sums]:
-    """The sums of each group, in order: by name (calls without one last, as None) or by time."""
+    """The sums of each group, in order: by name (calls without one last) or by time."""
     rows = clickhouse.execute(
         _SELECT[question.by],
         {
@@ -173,6 +191,7 @@ def ask(clickhouse: Client, question: Question) -> dict[Any, Sums]:
             "end": begins(question.end, question.zone),
             "interval_s": question.interval_s,
             "target_us": round(question.target_s * 1e6),
+            "level": question.level,
         },
     )
     found: dict[Any, Sums] = {}
@@ -181,12 +200,14 @@ def ask(clickhouse: Client, question: Question) -> dict[Any, Sums]:
         match question.by:
             case By.QUEUE | By.AGENT:
                 group = row[0] or None
+            case By.TOPIC | By.DISPOSITION:
+                group = row[0] or NONE
             case By.DAY:
                 group = row[0]
             case By.INTERVAL:
                 group = interval_start(row[0], row[1], question.zone)
         found[group] = found.get(group, Sums()) + Sums(*row[-7:])
-    return dict(sorted(found.items(), key=lambda item: (item[0] is None, item[0])))
+    return dict(sorted(found.items(), key=lambda item: (item[0] in (None, NONE), item[0])))
 
 
 def report(by: By, found: dict[Any, Sums]) -> list[dict[str, Any]]:
@@ -204,20 +225,24 @@ def kpi(
     to: Annotated[str, typer.Option("--to", metavar="DATE", help="The day after the last one.")],
     by: Annotated[By, typer.Option(help="A row for each.")] = By.ALL,
     interval: Annotated[str, typer.Option(help="With --by interval: 15m, 30m, 1h ...")] = "30m",
+    level: Annotated[
+        int, typer.Option(help="With --by topic: 1 for the roots; 0: each call's own.", min=0)
+    ] = 0,
     sl_seconds: Annotated[float, typer.Option(help="Service level: answered within.")] = 20.0,
     format: Annotated[Format, typer.Option("--format")] = Format.TABLE,
 ) -> None:
     """Show how calls were answered: counts, rates and times, by the client's own clock."""
     with explained():
-        start, end = _day("--from", from_), _day("--to", to)
-        if start >= end:
-            raise InputError(f"--to: {to} is not after --from {from_} (--to is exclusive)")
+        start, end = warehouse.days(from_, to)
         interval_s = _interval(interval)
         if not 0 <= sl_seconds < math.inf:
             raise InputError(f"--sl-seconds: {sl_seconds} is no number of seconds from 0 up")
-        with _clickhouse() as clickhouse:
-            zone = _zone(clickhouse, client)
-            found = ask(clickhouse, Question(client, zone, start, end, by, interval_s, sl_seconds))
+        if level and by is not By.TOPIC:
+            raise InputError("--level: only --by topic has levels")
+        with warehouse.connected("calls") as clickhouse:
+            zone = warehouse.zone(clickhouse, client)
+            question = Question(client, zone, start, end, by, interval_s, sl_seconds, level)
+            found = ask(clickhouse, question)
     rows = report(by, found)
     match format:
         case Format.JSON:
@@ -226,15 +251,6 @@ def kpi(
             typer.echo(_csv(by, rows), nl=False)
         case Format.TABLE:
             _print_table(by, rows, sl_seconds)
-
-
-def _day(option: str, text: str) -> date:
-    try:
-        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
-            raise ValueError
-        return date.fromisoformat(text)
-    except ValueError:
-        raise InputError(f"{option}: {text!r} is no date of the form YYYY-MM-DD") from None
 
 
 def _interval(text: str) -> int:
@@ -246,33 +262,6 @@ def _interval(text: str) -> int:
             "divided into, such as 15m, 30m or 1h"
         )
     return seconds
-
-
-@contextmanager
-def _clickhouse() -> Iterator[Client]:
-    # What the driver logs of a server that does not answer is said once, by us.
-    logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
-    url = Stack.of(load(Environment).stack_settings()).addresses["clickhouse"]
-    try:
-        with Client.from_url(url) as client:
-            yield client
-    except ServerException as error:
-        if error.code in (ErrorCodes.UNKNOWN_TABLE, ErrorCodes.UNKNOWN_DATABASE):
-            reason = "it has no calls yet: has the analytics loader run?"
-        else:
-            reason = str(error.message).partition(". Stack trace:")[0].strip()
-        raise UnreachableError(f"ClickHouse (RELAIS_CLICKHOUSE): {reason}") from error
-    except (Error, OSError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UnreachableError(f"ClickHouse (RELAIS_CLICKHOUSE): {reason}") from error
-
-
-def _zone(clickhouse: Client, client: str) -> ZoneInfo:
-    zones = dict(clickhouse.execute("SELECT client_id, time_zone FROM clients ORDER BY client_id"))
-    if client not in zones:
-        known = ", ".join(zones) or "none yet"
-        raise InputError(f"--client: {client!r} is not registered; these are: {known}")
-    return ZoneInfo(zones[client])
 
 
 def _csv(by: By, rows: Sequence[dict[str, Any]]) -> str:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from relaisctl.__main__ import app
-from relaisctl.kpi import By, Sums, begins, interval_start, report
+from relaisctl.kpi import By, Sums, interval_start, report
+from relaisctl.warehouse import begins
 
 NEW_YORK = ZoneInfo("America/New_York")  # changes its clock at 2:00
 CAIRO = ZoneInfo("Africa/Cairo")  # at midnight
@@ -124,6 +125,7 @@ def test_what_cannot_be_divided_is_null() -> None:
         (["--from", "2026-02-01", "--to", "2026-02-02", "--interval", "x"], 2, "--interval: 'x'"),
         (["--from", "2026-02-01", "--to", "2026-02-02", "--sl-seconds", "-1"], 2, "--sl-seconds"),
         (["--from", "2026-02-01", "--to", "2026-02-02", "--sl-seconds", "nan"], 2, "--sl-seconds"),
+        (["--from", "2026-02-01", "--to", "2026-02-02", "--level", "1"], 2, "--level: only"),
         (["--from", "2026-02-01", "--to", "2026-02-02"], 3, "ClickHouse (RELAIS_CLICKHOUSE)"),
     ],
 )

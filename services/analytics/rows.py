@@ -2,7 +2,8 @@
 
 The columns follow from the contract: the envelope's fields and the event's own, each under its
 name (a Duration as `<name>_us`, in microseconds; a Timestamp as microseconds since 1970; an enum
-as its value's name, `CHANNEL_VOICE` as `voice`). A new field needs a migration and no code.
+as its value's name, `CHANNEL_VOICE` as `voice`; a message as a column for each of its fields,
+`about_kind` and `about_id`). A new field needs a migration and no code.
 
 This is the inner loop of loading, where work per event is what costs. So values are read, checked
 and converted a column at a time, and only when a column fails its check is the culprit looked for.
@@ -11,8 +12,10 @@ and converted a column at a time, and only when a column fails its check is the 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from datetime import date
 from functools import partial
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, Final
 from zoneinfo import available_timezones
 
@@ -21,6 +24,8 @@ from google.protobuf.message import DecodeError, Message
 from relais.agents.v1.events_pb2 import AgentEvent
 from relais.calls.v1.events_pb2 import CallEvent
 from relais.clients.v1.events_pb2 import ClientEvent
+from relais.complaints.v1.events_pb2 import ComplaintEvent
+from relais.customers.v1.events_pb2 import CustomerEvent
 from relais.event.v1.meta_pb2 import EventMeta
 
 from eventkit.errors import InvalidMessage
@@ -39,8 +44,38 @@ MAX_DURATION_US: Final = 366 * DAY_US
 CLIENT_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}")
 UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_IDS: Final = {"call_id", "queue_id", "agent_id", "pool_id", "offer_id", "customer_id", "line"}
-_REQUIRED: Final = {"client_id", "call_id", "occurred_at", "arrived_at"}
+DECIMAL: Final = re.compile(r"-?\d{1,30}(\.\d{1,30})?", re.ASCII)
+DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+_REQUIRED: Final = {
+    "client_id",
+    "occurred_at",
+    "arrived_at",
+    "relais.clients.v1.ClientRegistered.time_zone",
+}
+_DECIMALS: Final = {
+    "relais.complaints.v1.ComplaintRemedied.amount",
+    "relais.customers.v1.SurveyQuestionAnswered.number",
+}
+_DAYS: Final = {
+    "relais.customers.v1.OfferRefused.not_before",
+    "relais.customers.v1.SurveyQuestionAnswered.date",
+}
+_PROMISED: Final = {
+    "relais.complaints.v1.Due.first_response",
+    "relais.complaints.v1.Due.resolution",
+    "relais.customers.v1.ConsentGiven.expires_at",
+}
+"""Times that may lie years ahead."""
+_LONG: Final = {
+    "relais.complaints.v1.ComplaintClosed.first_response_took",
+    "relais.complaints.v1.ComplaintClosed.resolution_took",
+}
+"""Durations that may exceed a year: complaints from another system were open for as long."""
+LAST_US: Final = 10_413_791_999_999_999
+"""The last microsecond of 2299, which is the last of DateTime64. What is promised for longer ends
+there."""
+LAST_OF_PROTOBUF_US: Final = 253_402_300_799_999_999
 
 # Descriptors are Any here: the stubs of protobuf's two implementations contradict each other.
 Column = list[Any]
@@ -145,21 +180,42 @@ class Table:
     """How the messages of one topic become rows of one table.
 
     ids: the message's own fields, beside the envelope and the event.
+    needed: which events must have such an id; without a word, each must.
     """
 
-    def __init__(self, topic: str, name: str, message: type[Message], ids: Sequence[str]) -> None:
+    def __init__(
+        self,
+        topic: str,
+        name: str,
+        message: type[Message],
+        ids: Sequence[str],
+        needed: Mapping[str, Set[str]] = MappingProxyType({}),
+    ) -> None:
         self.topic = topic
         self.name = name
         self._parse: Callable[[bytes], Any] = message.FromString
         described: Any = message.DESCRIPTOR
         # stream_id says nothing that the other ids do not say.
-        envelope = [one for one in EventMeta.DESCRIPTOR.fields if one.name != "stream_id"]
-        common = [_field(one, "meta") for one in envelope]
-        common += [_field(described.fields_by_name[id_], "") for id_ in ids]
-        self._kinds = {"": _Kind(UNKNOWN, common)}
+        envelope = [
+            column
+            for one in EventMeta.DESCRIPTOR.fields
+            if one.name != "stream_id"
+            for column in _fields(one, "meta")
+        ]
+
+        def common(kind: str) -> list[_Field]:
+            return envelope + [
+                column
+                for id_ in ids
+                for column in _fields(
+                    described.fields_by_name[id_], "", kind in needed.get(id_, {kind})
+                )
+            ]
+
+        self._kinds = {"": _Kind(UNKNOWN, common(""))}
         for body in described.oneofs_by_name["body"].fields:
-            own = [_field(one, body.name) for one in body.message_type.fields]
-            self._kinds[body.name] = _Kind(body.message_type.name, common + own)
+            own = [column for one in body.message_type.fields for column in _fields(one, body.name)]
+            self._kinds[body.name] = _Kind(body.message_type.name, common(body.name) + own)
         self._defaults = {
             one.column: one.default for kind in self._kinds.values() for one in kind.fields
         }
@@ -237,36 +293,68 @@ def parse(decode: Callable[[bytes], Any], record: Record) -> Any:
         raise InvalidMessage("", f"cannot be decoded: {error}") from None
 
 
-def _field(described: Any, within: str) -> _Field:
-    """How a field is read, by its type; and by its name where the name says what it must be."""
-    name: str = described.name
+def _fields(
+    described: Any, within: str, required: bool = False, path: str = ""
+) -> Iterator[_Field]:
+    """How a field is read, by its type; and by its name where the name says what it must be.
+
+    path: of the message that has the field, within the event; its fields are columns of their own.
+    """
+    message = described.message_type
+    if message is None or message.file.package == "google.protobuf" or described.is_repeated:
+        yield _field(described, within, required, path)
+        return
+    for one in message.fields:
+        yield from _fields(one, within, path=f"{path}{described.name}.")
+
+
+def _field(described: Any, within: str, required: bool, path: str) -> _Field:
+    name: str = path.replace(".", "_") + described.name
     column = name
     default: Any = 0
     convert: Convert = _as_it_is
-    kind = described.message_type.full_name if described.message_type else ""
-    required = name in _REQUIRED or (name == "agent_id" and not within)
-    if kind == "google.protobuf.Duration":
-        column, convert = f"{name}_us", partial(_durations, name)
-    elif kind == "google.protobuf.Timestamp":
+    message = described.message_type.full_name if described.message_type else ""
+    required = required or not _REQUIRED.isdisjoint((described.name, described.full_name))
+    if message == "google.protobuf.Duration":
+        longest = LAST_US if described.full_name in _LONG else MAX_DURATION_US
+        column, convert = f"{name}_us", partial(_durations, name, longest)
+    elif described.full_name in _PROMISED:
+        convert = partial(_promises, name)
+    elif message == "google.protobuf.Timestamp":
         convert = partial(_times, name, required)
-    elif kind:
+    elif message:
         (level,) = (one.name for one in described.message_type.fields if one.name != "skill")
         default, convert = {}, partial(_levels, attrgetter(level))
+    elif described.is_repeated:
+        default, convert = [], _lists
     elif described.enum_type is not None:
         default, convert = "", partial(_enum, name, enum_names(described.enum_type))
     elif described.cpp_type == FieldDescriptor.CPPTYPE_STRING:
         default = ""
-        if name == "event_id":
+        if name == "event_id":  # the envelope's
             column, convert = "event_id_text", _event_ids
         elif name == "time_zone":
-            convert = _zones
+            convert = partial(_zones, required)
         elif name == "client_id":
             convert = partial(_ids, name, CLIENT_ID, required)
-        elif name in _IDS:
+        elif described.full_name in _DECIMALS:
+            convert = partial(_texts, name, "decimal", DECIMAL.fullmatch)
+        elif described.full_name in _DAYS:
+            convert = partial(_texts, name, "day", _day)
+        elif _is_id(described):
             convert = partial(_ids, name, ID, required)
     elif name == "version":
         convert = _versions
-    return _Field(within, column, default, attrgetter(name), convert)
+    return _Field(within, column, default, attrgetter(path + described.name), convert)
+
+
+def _is_id(described: Any) -> bool:
+    """Whether a text is an id that Relais has given. The envelope's ids have forms of their own;
+    a Subject's `id` is what others call their orders and products."""
+    name: str = described.name
+    return described.containing_type != EventMeta.DESCRIPTOR and (
+        name == "line" or name.endswith("_id")
+    )
 
 
 def enum_names(enum: Any) -> dict[int, str]:
@@ -309,20 +397,33 @@ def time_fault(time: int, limit: int, required: bool) -> str:
     return "more than a day after the record's own timestamp" if time > limit else ""
 
 
-def _durations(name: str, values: Column, _: Limits, errors: Errors) -> Column:
+def _promises(name: str, values: Column, _: Limits, errors: Errors) -> Column:
+    times = _all_micros(values)
+    if min(times) < 0 or max(times) > LAST_US:
+        for row, time in enumerate(times):
+            if not 0 <= time <= LAST_OF_PROTOBUF_US:
+                fault = "before 1970" if time < 0 else "after the year 9999"
+                errors.setdefault(row, InvalidMessage(name, fault))
+        times = [min(time, LAST_US) for time in times]
+    return times
+
+
+def _durations(name: str, longest: int, values: Column, _: Limits, errors: Errors) -> Column:
     durations = _all_micros(values)
-    if min(durations) < 0 or max(durations) > MAX_DURATION_US:
+    if min(durations) < 0 or max(durations) > longest:
         for row, duration in enumerate(durations):
-            if fault := duration_fault(duration):
+            if fault := duration_fault(duration, longest):
                 errors.setdefault(row, InvalidMessage(name, fault))
     return durations
 
 
-def duration_fault(duration: int) -> str:
+def duration_fault(duration: int, longest: int = MAX_DURATION_US) -> str:
     """What is wrong with a duration (microseconds), or nothing."""
-    if 0 <= duration <= MAX_DURATION_US:
+    if 0 <= duration <= longest:
         return ""
-    return f"{duration / 1e6} s is not between nothing and a year"
+    years = longest // MAX_DURATION_US
+    limit = "a year" if years == 1 else f"{years} years"
+    return f"{duration / 1e6} s is not between nothing and {limit}"
 
 
 def _versions(values: Column, _: Limits, errors: Errors) -> Column:
@@ -374,8 +475,37 @@ def _levels(level: Callable[[Any], int], values: Column, limits: Limits, errors:
     return levels
 
 
-def _zones(values: Column, _: Limits, errors: Errors) -> Column:
+def _lists(values: Column, _: Limits, errors: Errors) -> Column:
+    return [*map(list, values)]
+
+
+def _texts(
+    name: str,
+    what: str,
+    fits: Callable[[str], object],
+    values: Column,
+    _: Limits,
+    errors: Errors,
+) -> Column:
+    """Texts that are empty or of one form."""
+    for row, text in enumerate(values) if any(values) else ():
+        if text and not fits(text):
+            errors.setdefault(row, InvalidMessage(name, f"{text[:64]!r} is no {what}"))
+    return values
+
+
+def _day(text: str) -> bool:
+    """Whether the text is a day of the calendar, YYYY-MM-DD."""
+    try:
+        return bool(DAY.fullmatch(text) and date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def _zones(required: bool, values: Column, _: Limits, errors: Errors) -> Column:
     wrong = set(values) - available_timezones()
+    if not required:
+        wrong.discard("")
     for row, zone in enumerate(values) if wrong else ():
         if zone in wrong:
             errors.setdefault(row, InvalidMessage("time_zone", f"{zone[:64]!r} is no time zone"))
@@ -406,9 +536,33 @@ def _are_uuids(texts: list[str]) -> bool:
 
 CLIENT_EVENTS: Final = Table("client-events", "client_events", ClientEvent, ())
 CALL_EVENTS: Final = Table("call-events", "call_events", CallEvent, ("call_id",))
-AGENT_EVENTS: Final = Table("agent-events", "agent_events", AgentEvent, ("agent_id", "pool_id"))
+AGENT_EVENTS: Final = Table(
+    "agent-events", "agent_events", AgentEvent, ("agent_id", "pool_id"), {"pool_id": set()}
+)
+CUSTOMER_EVENTS: Final = Table(
+    "customer-events",
+    "customer_events",
+    CustomerEvent,
+    ("customer_id", "call_id"),
+    {
+        "customer_id": {"registered", "corrected", "merged", "unmerged", "erased"},
+        "call_id": {
+            "call_attributed",
+            "call_noted",
+            "call_classified",
+            "call_dispositioned",
+            "offer_accepted",
+            "offer_refused",
+            "article_helped",
+        },
+    },
+)
+COMPLAINT_EVENTS: Final = Table(
+    "complaint-events", "complaint_events", ComplaintEvent, ("complaint_id",)
+)
 TABLES: Final[Mapping[str, Table]] = {
-    table.topic: table for table in (CLIENT_EVENTS, CALL_EVENTS, AGENT_EVENTS)
+    table.topic: table
+    for table in (CLIENT_EVENTS, CALL_EVENTS, AGENT_EVENTS, CUSTOMER_EVENTS, COMPLAINT_EVENTS)
 }
 
 
