@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final, TypeVar, get_args
 
-from eventkit.decider import Decider, Invalid, NotFound, Rejected
+from eventkit.decider import Decider, Invalid
 
 MAIN: Final = "main"
 """The id of a client's one catalogue."""
@@ -192,62 +192,27 @@ Event = (
 )
 
 
-# Commands.
+# Commands: what is wanted. The events are how that differs from what is.
 
 
 @dataclass(frozen=True, slots=True)
-class AddTopic:
-    topic_id: str
-    name: Name
-    parent: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class RenameTopic:
-    topic_id: str
-    name: Name
-
-
-@dataclass(frozen=True, slots=True)
-class MoveTopic:
-    """parent: "" makes it a root. What is below it moves along."""
+class DefineTopic:
+    """Adds the topic, renames it, moves it with all that is below it, retires it, reinstates it."""
 
     topic_id: str
-    parent: str
-
-
-@dataclass(frozen=True, slots=True)
-class RetireTopic:
-    topic_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReinstateTopic:
-    topic_id: str
+    topic: Topic
 
 
 @dataclass(frozen=True, slots=True)
 class DefineDisposition:
-    """Defines it, defines it anew, or brings it back; as do the two below."""
-
     disposition: str
     definition: Disposition
 
 
 @dataclass(frozen=True, slots=True)
-class RetireDisposition:
-    disposition: str
-
-
-@dataclass(frozen=True, slots=True)
 class DefineOffer:
     offer_id: str
-    definition: Offer
-
-
-@dataclass(frozen=True, slots=True)
-class RetireOffer:
-    offer_id: str
+    offer: Offer
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,90 +222,32 @@ class DefineRefusalReason:
 
 
 @dataclass(frozen=True, slots=True)
-class RetireRefusalReason:
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class ImportCatalogue:
-    """Make the catalogue say what this one says; what this one does not name stays as it is."""
+    """Everything at once. What this catalogue does not name stays as it is."""
 
     catalogue: Catalogue
 
 
-OneChange = (
-    AddTopic
-    | RenameTopic
-    | MoveTopic
-    | RetireTopic
-    | ReinstateTopic
-    | DefineDisposition
-    | RetireDisposition
-    | DefineOffer
-    | RetireOffer
-    | DefineRefusalReason
-    | RetireRefusalReason
-)
-Command = OneChange | ImportCatalogue
+Command = DefineTopic | DefineDisposition | DefineOffer | DefineRefusalReason | ImportCatalogue
 
 
 def decide(command: Command, state: Catalogue) -> list[Event]:
-    """Every command is a wanted catalogue; the events are how it differs from the present one.
-
-    Errors name a field as `topics.<id>.parent` in an import, as `parent` in any other command.
-    """
-    if isinstance(command, ImportCatalogue):
-        return _differences(command.catalogue, state)
+    """Errors name a field as `topics.<id>.parent` in an import, as `parent` elsewhere."""
+    match command:
+        case ImportCatalogue(wanted):
+            return _differences(wanted, state)
+        case DefineTopic(topic_id, topic):
+            wanted = Catalogue(topics={topic_id: topic})
+        case DefineDisposition(disposition, definition):
+            wanted = Catalogue(dispositions={disposition: definition})
+        case DefineOffer(offer_id, offer):
+            wanted = Catalogue(offers={offer_id: offer})
+        case DefineRefusalReason(reason, refusal_reason):
+            wanted = Catalogue(refusal_reasons={reason: refusal_reason})
     try:
-        return _decide_one(command, state)
+        return _differences(wanted, state)
     except Invalid as error:
         raise Invalid(error.field.rpartition(".")[2], error.reason) from None
-
-
-def _decide_one(command: OneChange, state: Catalogue) -> list[Event]:
-    match command:
-        case AddTopic(topic_id, name, parent):
-            present = state.topics.get(topic_id)
-            if present is not None and present != Topic(name, parent):
-                raise Rejected("exists already, and is another", "topic_id")
-            return _differences(Catalogue(topics={topic_id: Topic(name, parent)}), state)
-        case RenameTopic(topic_id, name):
-            return _change_topic(topic_id, state, name=name)
-        case MoveTopic(topic_id, parent):
-            return _change_topic(topic_id, state, parent=parent)
-        case RetireTopic(topic_id):
-            return _change_topic(topic_id, state, retired=True)
-        case ReinstateTopic(topic_id):
-            return _change_topic(topic_id, state, retired=False)
-        case DefineDisposition(disposition, definition):
-            return _differences(Catalogue(dispositions={disposition: definition}), state)
-        case DefineOffer(offer_id, offer):
-            return _differences(Catalogue(offers={offer_id: offer}), state)
-        case DefineRefusalReason(reason, refusal_reason):
-            return _differences(Catalogue(refusal_reasons={reason: refusal_reason}), state)
-        case RetireDisposition(disposition):
-            _known(state.dispositions, disposition, "disposition")
-            retired = replace(state.dispositions[disposition], retired=True)
-            return _differences(Catalogue(dispositions={disposition: retired}), state)
-        case RetireOffer(offer_id):
-            _known(state.offers, offer_id, "offer")
-            retired_offer = replace(state.offers[offer_id], retired=True)
-            return _differences(Catalogue(offers={offer_id: retired_offer}), state)
-        case RetireRefusalReason(reason):
-            _known(state.refusal_reasons, reason, "refusal reason")
-            retired_reason = replace(state.refusal_reasons[reason], retired=True)
-            return _differences(Catalogue(refusal_reasons={reason: retired_reason}), state)
-
-
-def _change_topic(topic_id: str, state: Catalogue, **changes: object) -> list[Event]:
-    _known(state.topics, topic_id, "topic")
-    changed: Topic = replace(state.topics[topic_id], **changes)  # type: ignore[arg-type]
-    return _differences(Catalogue(topics={topic_id: changed}), state)
-
-
-def _known(items: Mapping[str, object], item_id: str, what: str) -> None:
-    if item_id not in items:
-        raise NotFound(what)
 
 
 def _differences(wanted: Catalogue, state: Catalogue) -> list[Event]:

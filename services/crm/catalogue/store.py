@@ -74,7 +74,7 @@ refusal_reasons = sa.Table(
 
 
 async def topic_exists(connection: AsyncConnection, client_id: str, topic_id: str) -> bool:
-    """Whether the client has this topic and it may be chosen: it is not retired, nor is one above."""
+    """Whether the topic may be chosen: there is one, and neither it nor one above is retired."""
     found = await connection.scalar(
         sa.select(topics.c.selectable).where(
             topics.c.client_id == client_id, topics.c.topic_id == topic_id
