@@ -32,7 +32,6 @@ import logging
 import re
 import signal
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -59,6 +58,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from eventkit.callers import Caller, Callers, Forbidden, Role, Unauthenticated
 from eventkit.errors import InvalidMessage, NotFound, Rejected, Unavailable
 from eventkit.eventstore import Cause
+from eventkit.privatelog import anonymous_trace
 
 __all__ = [
     "ID",
@@ -102,12 +102,11 @@ T = TypeVar("T")
 
 ID = r"^[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}$"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NO_NUL = {"pattern": r"^[^\u0000]*$"}
 
 
 def _text_only(value: object) -> object:
     if not isinstance(value, str):
-        raise ValueError("must be text")
+        raise ValueError("must be text, as RFC 3339 has it: a time with its zone, or a day")
     return value
 
 
@@ -532,17 +531,6 @@ class Unforeseen:
             if not started:
                 answer = problem(500, "unforeseen; the log of this process says more")
                 await answer(scope, receive, send)
-
-
-def anonymous_trace(error: BaseException) -> str:
-    """The types and places of an error and its causes, without their texts."""
-    lines: list[str] = []
-    cause: BaseException | None = error
-    while cause is not None:
-        lines.append(f"{type(cause).__module__}.{type(cause).__qualname__}")
-        lines += [line.rstrip() for line in traceback.format_tb(cause.__traceback__)]
-        cause = cause.__cause__ or cause.__context__
-    return "\n".join(lines)
 
 
 # Limits.

@@ -1,13 +1,8 @@
 """`python -m services.routing api|worker`: the only wiring."""
 
 import asyncio
-import contextlib
 import logging
-import signal
 import sys
-from collections.abc import Iterator
-
-import uvicorn
 
 from eventkit import telemetry
 from eventkit.clock import SystemClock
@@ -19,8 +14,6 @@ from eventkit.settings import load
 from services.routing.settings import ApiSettings, WorkerSettings
 
 log = logging.getLogger("services.routing")
-
-GRACE_S = 5.0
 
 
 def api() -> int:
@@ -35,6 +28,7 @@ def api() -> int:
 
 async def _serve(settings: ApiSettings) -> None:
     # Here, so that a worker does not load two web servers.
+    from eventkit.http import GRACE_S, serve
     from services.routing.api import make_api
     from services.routing.rpc import start_rpc
     from services.routing.service import Reports, clients_table
@@ -46,35 +40,11 @@ async def _serve(settings: ApiSettings) -> None:
         reports = Reports(producer, clients, clock, settings.routing_ack_s)
         host = settings.routing_host
         rpc, grpc_port = await start_rpc(reports, f"{host}:{settings.routing_grpc_port}")
-        server = _Http(
-            uvicorn.Config(
-                make_api(reports),
-                host=host,
-                port=settings.routing_http_port,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=int(GRACE_S),
-            )
-        )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, server.ask_to_stop)
         log.info("gRPC on %s:%d", host, grpc_port)
         try:
-            await server.serve()
+            await serve(make_api(reports), host, settings.routing_http_port)
         finally:
             await rpc.stop(GRACE_S)
-
-
-class _Http(uvicorn.Server):
-    """uvicorn's own signal handling would end the process before the producer has stopped."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    def ask_to_stop(self) -> None:
-        self.should_exit = True
 
 
 def worker() -> int:

@@ -1,45 +1,18 @@
 """HTTP: reports as JSON. 202 means that the report is in the log; errors are RFC 9457 documents."""
 
-import asyncio
-import json
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI, Request
 from opentelemetry.context import Context
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from pydantic import BaseModel, Field
 
-from eventkit import telemetry
+from eventkit import http, telemetry
+from eventkit.http import Body, Lax, Time, microseconds
 from services.routing import commands as c
 from services.routing.matching import sorted_skills
-from services.routing.service import Reports, Unavailable
+from services.routing.service import Reports
 
-MAX_BODY = 64 << 10
-MAX_DRAINED = 32 << 20
-BODY_S = 10.0
-"""How long a body may take to arrive, and the rest of one that is too large."""
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _only_text(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError("must be text: an RFC 3339 time with its zone")
-    return value
-
-
-Time = Annotated[AwareDatetime, BeforeValidator(_only_text), Field(strict=False)]
-"""RFC 3339, such as 2026-11-23T09:00:00.250Z."""
 Int32 = Annotated[int, Field(ge=c.INT32_MIN, le=c.INT32_MAX)]
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Report(Body):
@@ -49,9 +22,7 @@ class Report(Body):
     occurred_at: Time | None = None
 
     def us(self) -> int | None:
-        if self.occurred_at is None:
-            return None
-        return (self.occurred_at - EPOCH) // timedelta(microseconds=1)
+        return None if self.occurred_at is None else microseconds(self.occurred_at)
 
 
 class CallReport(Report):
@@ -80,7 +51,7 @@ class Arrived(CallReport):
 class Queued(CallReport):
     queue_id: str
     priority: Int32 = 0
-    required_skills: list[RequiredSkill] = []
+    required_skills: list[RequiredSkill] = Field(default_factory=list)
 
 
 class Connected(CallReport):
@@ -88,7 +59,7 @@ class Connected(CallReport):
 
 
 class LoggedIn(Report):
-    skills: list[Skill] = []
+    skills: list[Skill] = Field(default_factory=list)
 
 
 class WithReason(Report):
@@ -109,7 +80,7 @@ class PoolSettings(Body):
 
     offer_seconds: Int32 = 0
     wrap_up_seconds: Int32 = 0
-    clock_speed: float = Field(0.0, strict=False)
+    clock_speed: Lax[float] = 0.0
 
 
 class Taken(BaseModel):
@@ -120,13 +91,10 @@ class Taken(BaseModel):
 
 def make_api(reports: Reports) -> FastAPI:
     """The ASGI application."""
-    api = FastAPI(title="Relais routing", version="1", docs_url=None, redoc_url=None)
-    api.add_middleware(BodyLimit)
-    api.add_exception_handler(RequestValidationError, _validation_problem)
-    api.add_exception_handler(c.Invalid, _invalid_problem)
-    api.add_exception_handler(Unavailable, _unavailable_problem)
-    api.add_exception_handler(HTTPException, _http_problem)
-    api.add_exception_handler(Exception, _unforeseen_problem)
+    api = http.make_app(
+        "Relais routing", "1", callers=None, known_client=None, checks=[reports.check_log]
+    )
+    api.add_exception_handler(c.Invalid, http.invalid)
     taken: dict[str, Any] = {"status_code": 202, "response_model": Taken}
 
     async def call(request: Request, client_id: str, report: CallReport, body: c.Body) -> Taken:
@@ -222,15 +190,6 @@ def make_api(reports: Reports) -> FastAPI:
         )
         return Taken(command_id=await reports.put(pool_id, body, context=_trace(request)))
 
-    @api.get("/health/live")
-    async def live() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @api.get("/health/ready")
-    async def ready() -> dict[str, str]:
-        await reports.check_log()
-        return {"status": "ok"}
-
     return api
 
 
@@ -242,122 +201,3 @@ def _trace(request: Request) -> Context | None:
             if name in request.headers
         ]
     )
-
-
-# Errors.
-
-
-def problem(
-    status: int,
-    reason: str,
-    errors: Sequence[tuple[str, str]] = (),
-    headers: dict[str, str] | None = None,
-) -> Response:
-    """errors: (field, reason) pairs; the first is in `detail` too."""
-    content: dict[str, Any] = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": reason,
-    }
-    if errors:
-        content["detail"] = ": ".join(errors[0])
-        content["errors"] = [{"field": field, "reason": why} for field, why in errors]
-    # ASCII, because what people send may be no valid Unicode.
-    data = json.dumps(content, ensure_ascii=True)
-    return Response(data, status, headers, "application/problem+json")
-
-
-async def _validation_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    errors = [
-        (".".join(str(part) for part in each["loc"][1:]) or "body", _reason(each))
-        if each["type"] != "json_invalid"
-        else ("body", _reason(each))
-        for each in error.errors()[:20]
-    ]
-    return problem(422, "", errors)
-
-
-def _reason(error: dict[str, Any]) -> str:
-    if error["type"] == "json_invalid":
-        return f"not JSON: {error.get('ctx', {}).get('error', '')} at {error['loc'][-1]}"
-    text = str(error["msg"]).removeprefix("Value error, ")
-    return text[:1].lower() + text[1:]
-
-
-async def _invalid_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, c.Invalid)
-    return problem(422, "", [(error.field, error.reason)])
-
-
-async def _unavailable_problem(_: Request, error: Exception) -> Response:
-    return problem(503, f"{error}; send it again", headers={"Retry-After": "1"})
-
-
-async def _http_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    headers = dict(error.headers or {})
-    if error.status_code == 400:
-        # FastAPI's answer to JSON that only breaks while it is read, such as a number too long.
-        return problem(422, "", [("body", "not JSON that can be read")], headers)
-    return problem(error.status_code, str(error.detail), headers=headers)
-
-
-async def _unforeseen_problem(_: Request, error: Exception) -> Response:
-    return problem(500, "unforeseen; the log of this process says more")
-
-
-class BodyLimit:
-    """Refuses bodies over MAX_BODY bytes and those that take too long, and keeps none of them."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        try:
-            body = await asyncio.wait_for(_read(receive), BODY_S)
-        except TimeoutError:
-            late = problem(408, f"the body took more than {BODY_S:g} s", headers=_CLOSE)
-            await late(scope, receive, send)
-            return
-        if body is None:
-            errors = [("body", f"more than {MAX_BODY} bytes")]
-            await problem(413, "", errors, _CLOSE)(scope, receive, send)
-            return
-        pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def again() -> Message:
-            return pending.pop() if pending else await receive()
-
-        await self._app(scope, again, send)
-
-
-_CLOSE = {"Connection": "close"}
-
-
-async def _read(receive: Receive) -> bytes | None:
-    """The body; None when it is too large.
-
-    What is too large is still read, and dropped: who is cut off while sending never reads the
-    answer. Up to a point.
-    """
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return b"".join(chunks)
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size <= MAX_BODY:
-            chunks.append(chunk)
-        else:
-            chunks.clear()
-        if not message.get("more_body"):
-            return b"".join(chunks) if size <= MAX_BODY else None
-        if size > MAX_DRAINED:
-            return None

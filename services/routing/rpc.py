@@ -1,51 +1,27 @@
 """gRPC: the same reports as protobuf. See proto/relais/routing/v1/routing_service.proto."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
-from google.protobuf import any_pb2
-from google.protobuf.message import DecodeError, Message
-from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
-from grpc_status import rpc_status
 from relais.routing.v1 import routing_service_pb2 as pb
 
-from eventkit import telemetry
+from eventkit.rpc import Context, start_server, trace_of, unary
 from services.routing import commands as c
 from services.routing.codec import from_required, from_skills, from_timestamp
-from services.routing.service import Reports, Unavailable
+from services.routing.service import Reports
 
 SERVICE = pb.DESCRIPTOR.services_by_name["RoutingService"].full_name
-MAX_MESSAGE = 64 << 10
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 async def start_rpc(reports: Reports, address: str) -> tuple[grpc.aio.Server, int]:
     """Listen on host:port; returns the server and its real port. Raises RuntimeError."""
-    server = grpc.aio.server(
-        options=[("grpc.max_receive_message_length", MAX_MESSAGE), ("grpc.so_reuseport", 0)],
-        maximum_concurrent_rpcs=1_000,
-    )
     service = RoutingService(reports)
     methods = {
-        "ReportCall": _method(pb.ReportCallRequest, service.report_call),
-        "ReportAgent": _method(pb.ReportAgentRequest, service.report_agent),
-        "ConfigurePool": _method(pb.ConfigurePoolRequest, service.configure_pool),
+        "ReportCall": unary(pb.ReportCallRequest, service.report_call),
+        "ReportAgent": unary(pb.ReportAgentRequest, service.report_agent),
+        "ConfigurePool": unary(pb.ConfigurePoolRequest, service.configure_pool),
     }
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
-    healthy = health.aio.HealthServicer()  # type: ignore[attr-defined]
-    for name in ("", SERVICE):
-        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    reflection.enable_server_reflection(
-        (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
-    )
-    port = server.add_insecure_port(address)
-    await server.start()
-    return server, port
+    return await start_server(address, {SERVICE: methods}, invalid=(c.Invalid,))
 
 
 class RoutingService:
@@ -63,7 +39,7 @@ class RoutingService:
             client_id=request.client_id,
             occurred_at=_time(request),
             actor=request.actor,
-            context=_trace(context),
+            context=trace_of(context),
         )
         return pb.ReportCallResponse(command_id=command_id)
 
@@ -75,7 +51,7 @@ class RoutingService:
             _agent_report(request),
             occurred_at=_time(request),
             actor=request.agent_id,
-            context=_trace(context),
+            context=trace_of(context),
         )
         return pb.ReportAgentResponse(command_id=command_id)
 
@@ -83,7 +59,7 @@ class RoutingService:
         self, request: pb.ConfigurePoolRequest, context: Context
     ) -> pb.ConfigurePoolResponse:
         body = c.ConfigurePool(request.offer_seconds, request.wrap_up_seconds, request.clock_speed)
-        command_id = await self._reports.put(request.pool_id, body, context=_trace(context))
+        command_id = await self._reports.put(request.pool_id, body, context=trace_of(context))
         return pb.ConfigurePoolResponse(command_id=command_id)
 
 
@@ -146,45 +122,3 @@ def _enum(kind: Any, field: str, value: int) -> Any:
         return kind(value)
     except ValueError as error:
         raise c.Invalid(field, str(error)) from error
-
-
-def _trace(context: Context) -> Any:
-    metadata = context.invocation_metadata() or ()
-    return telemetry.context_of(
-        [(key, value.encode() if isinstance(value, str) else value) for key, value in metadata]
-    )
-
-
-def _method(
-    request: type[Message], behaviour: Callable[[Any, Context], Awaitable[Message]]
-) -> "grpc.RpcMethodHandler[Any, Any]":
-    """Decoding is done here, since grpc answers INTERNAL to bytes that are no request."""
-
-    async def answer(data: bytes, context: Context) -> Message:
-        try:
-            return await behaviour(request.FromString(data), context)
-        except DecodeError as error:
-            await _refuse(context, c.Invalid("", f"not a {request.DESCRIPTOR.name}: {error}"))
-        except c.Invalid as error:
-            await _refuse(context, error)
-        except Unavailable as error:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, f"{error}; send it again")
-        raise AssertionError("abort raises")
-
-    return grpc.unary_unary_rpc_method_handler(
-        answer,
-        request_deserializer=None,
-        response_serializer=lambda message: message.SerializeToString(),
-    )
-
-
-async def _refuse(context: Context, error: c.Invalid) -> None:
-    violation = error_details_pb2.BadRequest.FieldViolation(
-        field=error.field, description=error.reason
-    )
-    details = any_pb2.Any()
-    details.Pack(error_details_pb2.BadRequest(field_violations=[violation]))
-    status = status_pb2.Status(
-        code=code_pb2.INVALID_ARGUMENT, message=str(error), details=[details]
-    )
-    await context.abort_with_status(rpc_status.to_status(status))  # type: ignore[attr-defined]

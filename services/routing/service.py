@@ -1,6 +1,7 @@
 """The use case of both edges: a report becomes a command in the log, or it is refused.
 
-Unavailable and commands.Invalid are all that a caller has to expect.
+Unavailable and commands.Invalid are all that a caller has to expect. Unavailable: Kafka has not
+acknowledged in time. The report may still arrive; sending it again is harmless.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from opentelemetry.context import Context
 
 from eventkit import telemetry
 from eventkit.clock import Clock
+from eventkit.errors import Unavailable
 from eventkit.producer import Producer
 from eventkit.records import Message
 from eventkit.topictable import TopicTable
@@ -25,10 +27,6 @@ AHEAD = 60 * c.SECOND
 """How far a report's clock may be ahead of ours."""
 
 T = TypeVar("T")
-
-
-class Unavailable(Exception):
-    """Kafka has not acknowledged in time. It may still arrive; sending it again is harmless."""
 
 
 def clients_table(bootstrap: str) -> TopicTable[bool]:
