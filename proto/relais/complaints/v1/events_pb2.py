@@ -27,61 +27,63 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from relais.event.v1 import meta_pb2 as relais_dot_event_dot_v1_dot_meta__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!relais/complaints/v1/events.proto\x12\x14relais.complaints.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arelais/event/v1/meta.proto\"\xf0\t\n\x0e\x43omplaintEvent\x12(\n\x04meta\x18\x01 \x01(\x0b\x32\x1a.relais.event.v1.EventMeta\x12\x14\n\x0c\x63omplaint_id\x18\x02 \x01(\t\x12\x37\n\x06opened\x18\n \x01(\x0b\x32%.relais.complaints.v1.ComplaintOpenedH\x00\x12\x43\n\x0c\x61\x63knowledged\x18\x0b \x01(\x0b\x32+.relais.complaints.v1.ComplaintAcknowledgedH\x00\x12;\n\x08\x61ssigned\x18\x0c \x01(\x0b\x32\'.relais.complaints.v1.ComplaintAssignedH\x00\x12\x43\n\x0cinvestigated\x18\r \x01(\x0b\x32+.relais.complaints.v1.ComplaintInvestigatedH\x00\x12\x37\n\x06paused\x18\x0e \x01(\x0b\x32%.relais.complaints.v1.ComplaintPausedH\x00\x12\x39\n\x07resumed\x18\x0f \x01(\x0b\x32&.relais.complaints.v1.ComplaintResumedH\x00\x12J\n\x10severity_changed\x18\x10 \x01(\x0b\x32..relais.complaints.v1.ComplaintSeverityChangedH\x00\x12\x37\n\x06upheld\x18\x11 \x01(\x0b\x32%.relais.complaints.v1.ComplaintUpheldH\x00\x12;\n\x08rejected\x18\x12 \x01(\x0b\x32\'.relais.complaints.v1.ComplaintRejectedH\x00\x12;\n\x08remedied\x18\x13 \x01(\x0b\x32\'.relais.complaints.v1.ComplaintRemediedH\x00\x12\x37\n\x06\x63losed\x18\x14 \x01(\x0b\x32%.relais.complaints.v1.ComplaintClosedH\x00\x12;\n\x08\x61ppealed\x18\x15 \x01(\x0b\x32\'.relais.complaints.v1.ComplaintAppealedH\x00\x12;\n\x08reopened\x18\x16 \x01(\x0b\x32\'.relais.complaints.v1.ComplaintReopenedH\x00\x12\x43\n\rclock_ran_out\x18\x17 \x01(\x0b\x32*.relais.complaints.v1.ComplaintClockRanOutH\x00\x12=\n\x0ewish_expressed\x18\x1e \x01(\x0b\x32#.relais.complaints.v1.WishExpressedH\x00\x12=\n\x0ewish_supported\x18\x1f \x01(\x0b\x32#.relais.complaints.v1.WishSupportedH\x00\x12\x37\n\x0bwish_merged\x18  \x01(\x0b\x32 .relais.complaints.v1.WishMergedH\x00\x12;\n\rwish_unmerged\x18! \x01(\x0b\x32\".relais.complaints.v1.WishUnmergedH\x00\x12\x37\n\x0bwish_closed\x18\" \x01(\x0b\x32 .relais.complaints.v1.WishClosedH\x00\x42\x06\n\x04\x62ody\"F\n\x07Subject\x12/\n\x04kind\x18\x01 \x01(\x0e\x32!.relais.complaints.v1.SubjectKind\x12\n\n\x02id\x18\x02 \x01(\t\"i\n\x03\x44ue\x12\x32\n\x0e\x66irst_response\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nresolution\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8b\x02\n\x0f\x43omplaintOpened\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12,\n\x05\x61\x62out\x18\x03 \x01(\x0b\x32\x1d.relais.complaints.v1.Subject\x12\x30\n\x08severity\x18\x04 \x01(\x0e\x32\x1e.relais.complaints.v1.Severity\x12\x0f\n\x07\x63hannel\x18\x05 \x01(\t\x12\x11\n\treference\x18\x06 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x07 \x01(\t\x12&\n\x03\x64ue\x18\x08 \x01(\x0b\x32\x19.relais.complaints.v1.Due\x12\x16\n\x0e\x64\x61te_corrected\x18\t \x01(\x08\"\x17\n\x15\x43omplaintAcknowledged\"%\n\x11\x43omplaintAssigned\x12\x10\n\x08\x61ssignee\x18\x01 \x01(\t\"\x17\n\x15\x43omplaintInvestigated\"!\n\x0f\x43omplaintPaused\x12\x0e\n\x06reason\x18\x01 \x01(\t\":\n\x10\x43omplaintResumed\x12&\n\x03\x64ue\x18\x01 \x01(\x0b\x32\x19.relais.complaints.v1.Due\"t\n\x18\x43omplaintSeverityChanged\x12\x30\n\x08severity\x18\x01 \x01(\x0e\x32\x1e.relais.complaints.v1.Severity\x12&\n\x03\x64ue\x18\x02 \x01(\x0b\x32\x19.relais.complaints.v1.Due\"V\n\x0f\x43omplaintUpheld\x12\x0f\n\x07reasons\x18\x01 \x03(\t\x12\x32\n\x0bresponsible\x18\x02 \x01(\x0b\x32\x1d.relais.complaints.v1.Subject\"$\n\x11\x43omplaintRejected\x12\x0f\n\x07reasons\x18\x01 \x03(\t\"E\n\x11\x43omplaintRemedied\x12\x0e\n\x06remedy\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\t\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\"}\n\x0f\x43omplaintClosed\x12\x36\n\x13\x66irst_response_took\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0fresolution_took\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\";\n\x11\x43omplaintAppealed\x12&\n\x03\x64ue\x18\x01 \x01(\x0b\x32\x19.relais.complaints.v1.Due\"K\n\x11\x43omplaintReopened\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12&\n\x03\x64ue\x18\x02 \x01(\x0b\x32\x19.relais.complaints.v1.Due\"B\n\x14\x43omplaintClockRanOut\x12*\n\x05\x63lock\x18\x01 \x01(\x0e\x32\x1b.relais.complaints.v1.Clock\"W\n\rWishExpressed\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t\x12\x10\n\x08topic_id\x18\x04 \x01(\t\"Y\n\rWishSupported\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t\x12\x12\n\nsupporters\x18\x04 \x01(\x03\"\"\n\nWishMerged\x12\x14\n\x0cinto_wish_id\x18\x01 \x01(\t\"$\n\x0cWishUnmerged\x12\x14\n\x0c\x66rom_wish_id\x18\x01 \x01(\t\"\x1d\n\nWishClosed\x12\x0f\n\x07outcome\x18\x01 \x01(\t*u\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cSEVERITY_LOW\x10\x01\x12\x13\n\x0fSEVERITY_NORMAL\x10\x02\x12\x11\n\rSEVERITY_HIGH\x10\x03\x12\x15\n\x11SEVERITY_CRITICAL\x10\x04*\xdd\x01\n\x0bSubjectKind\x12\x1c\n\x18SUBJECT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12SUBJECT_KIND_AGENT\x10\x01\x12\x16\n\x12SUBJECT_KIND_ORDER\x10\x02\x12\x18\n\x14SUBJECT_KIND_PRODUCT\x10\x03\x12\x16\n\x12SUBJECT_KIND_VISIT\x10\x04\x12\x17\n\x13SUBJECT_KIND_CLIENT\x10\x05\x12\x1c\n\x18SUBJECT_KIND_THIRD_PARTY\x10\x06\x12\x17\n\x13SUBJECT_KIND_NOBODY\x10\x07*N\n\x05\x43lock\x12\x15\n\x11\x43LOCK_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43LOCK_FIRST_RESPONSE\x10\x01\x12\x14\n\x10\x43LOCK_RESOLUTION\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!relais/complaints/v1/events.proto\x12\x14relais.complaints.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arelais/event/v1/meta.proto\"\xb8\n\n\x0e\x43omplaintEvent\x12(\n\x04meta\x18\x01 \x01(\x0b\x32\x1a.relais.event.v1.EventMeta\x12\x14\n\x0c\x63omplaint_id\x18\x02 \x01(\t\x12\x37\n\x06opened\x18\n \x01(\x0b\x32%.relais.complaints.v1.ComplaintOpenedH\x00\x12\x43\n\x0c\x61\x63knowledged\x18\x0b \x01(\x0b\x32+.relais.complaints.v1.ComplaintAcknowledgedH\x00\x12;\n\x08\x61ssigned\x18\x0c \x01(\x0b\x32\'.relais.complaints.v1.ComplaintAssignedH\x00\x12\x43\n\x0cinvestigated\x18\r \x01(\x0b\x32+.relais.complaints.v1.ComplaintInvestigatedH\x00\x12\x37\n\x06paused\x18\x0e \x01(\x0b\x32%.relais.complaints.v1.ComplaintPausedH\x00\x12\x39\n\x07resumed\x18\x0f \x01(\x0b\x32&.relais.complaints.v1.ComplaintResumedH\x00\x12J\n\x10severity_changed\x18\x10 \x01(\x0b\x32..relais.complaints.v1.ComplaintSeverityChangedH\x00\x12\x37\n\x06upheld\x18\x11 \x01(\x0b\x32%.relais.complaints.v1.ComplaintUpheldH\x00\x12;\n\x08rejected\x18\x12 \x01(\x0b\x32\'.relais.complaints.v1.ComplaintRejectedH\x00\x12;\n\x08remedied\x18\x13 \x01(\x0b\x32\'.relais.complaints.v1.ComplaintRemediedH\x00\x12\x37\n\x06\x63losed\x18\x14 \x01(\x0b\x32%.relais.complaints.v1.ComplaintClosedH\x00\x12;\n\x08\x61ppealed\x18\x15 \x01(\x0b\x32\'.relais.complaints.v1.ComplaintAppealedH\x00\x12;\n\x08reopened\x18\x16 \x01(\x0b\x32\'.relais.complaints.v1.ComplaintReopenedH\x00\x12\x43\n\rclock_ran_out\x18\x17 \x01(\x0b\x32*.relais.complaints.v1.ComplaintClockRanOutH\x00\x12\x46\n\x0epolicy_applied\x18\x18 \x01(\x0b\x32,.relais.complaints.v1.ComplaintPolicyAppliedH\x00\x12=\n\x0ewish_expressed\x18\x1e \x01(\x0b\x32#.relais.complaints.v1.WishExpressedH\x00\x12=\n\x0ewish_supported\x18\x1f \x01(\x0b\x32#.relais.complaints.v1.WishSupportedH\x00\x12\x37\n\x0bwish_merged\x18  \x01(\x0b\x32 .relais.complaints.v1.WishMergedH\x00\x12;\n\rwish_unmerged\x18! \x01(\x0b\x32\".relais.complaints.v1.WishUnmergedH\x00\x12\x37\n\x0bwish_closed\x18\" \x01(\x0b\x32 .relais.complaints.v1.WishClosedH\x00\x42\x06\n\x04\x62ody\"F\n\x07Subject\x12/\n\x04kind\x18\x01 \x01(\x0e\x32!.relais.complaints.v1.SubjectKind\x12\n\n\x02id\x18\x02 \x01(\t\"i\n\x03\x44ue\x12\x32\n\x0e\x66irst_response\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nresolution\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8b\x02\n\x0f\x43omplaintOpened\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12,\n\x05\x61\x62out\x18\x03 \x01(\x0b\x32\x1d.relais.complaints.v1.Subject\x12\x30\n\x08severity\x18\x04 \x01(\x0e\x32\x1e.relais.complaints.v1.Severity\x12\x0f\n\x07\x63hannel\x18\x05 \x01(\t\x12\x11\n\treference\x18\x06 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x07 \x01(\t\x12&\n\x03\x64ue\x18\x08 \x01(\x0b\x32\x19.relais.complaints.v1.Due\x12\x16\n\x0e\x64\x61te_corrected\x18\t \x01(\x08\"\x17\n\x15\x43omplaintAcknowledged\"%\n\x11\x43omplaintAssigned\x12\x10\n\x08\x61ssignee\x18\x01 \x01(\t\"\x17\n\x15\x43omplaintInvestigated\"!\n\x0f\x43omplaintPaused\x12\x0e\n\x06reason\x18\x01 \x01(\t\":\n\x10\x43omplaintResumed\x12&\n\x03\x64ue\x18\x01 \x01(\x0b\x32\x19.relais.complaints.v1.Due\"t\n\x18\x43omplaintSeverityChanged\x12\x30\n\x08severity\x18\x01 \x01(\x0e\x32\x1e.relais.complaints.v1.Severity\x12&\n\x03\x64ue\x18\x02 \x01(\x0b\x32\x19.relais.complaints.v1.Due\"V\n\x0f\x43omplaintUpheld\x12\x0f\n\x07reasons\x18\x01 \x03(\t\x12\x32\n\x0bresponsible\x18\x02 \x01(\x0b\x32\x1d.relais.complaints.v1.Subject\"$\n\x11\x43omplaintRejected\x12\x0f\n\x07reasons\x18\x01 \x03(\t\"E\n\x11\x43omplaintRemedied\x12\x0e\n\x06remedy\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\t\x12\x10\n\x08\x63urrency\x18\x03 \x01(\t\"}\n\x0f\x43omplaintClosed\x12\x36\n\x13\x66irst_response_took\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0fresolution_took\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\";\n\x11\x43omplaintAppealed\x12&\n\x03\x64ue\x18\x01 \x01(\x0b\x32\x19.relais.complaints.v1.Due\"K\n\x11\x43omplaintReopened\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12&\n\x03\x64ue\x18\x02 \x01(\x0b\x32\x19.relais.complaints.v1.Due\"B\n\x14\x43omplaintClockRanOut\x12*\n\x05\x63lock\x18\x01 \x01(\x0e\x32\x1b.relais.complaints.v1.Clock\"X\n\x16\x43omplaintPolicyApplied\x12\x16\n\x0epolicy_version\x18\x01 \x01(\x03\x12&\n\x03\x64ue\x18\x02 \x01(\x0b\x32\x19.relais.complaints.v1.Due\"W\n\rWishExpressed\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t\x12\x10\n\x08topic_id\x18\x04 \x01(\t\"Y\n\rWishSupported\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t\x12\x12\n\nsupporters\x18\x04 \x01(\x03\"\"\n\nWishMerged\x12\x14\n\x0cinto_wish_id\x18\x01 \x01(\t\"$\n\x0cWishUnmerged\x12\x14\n\x0c\x66rom_wish_id\x18\x01 \x01(\t\"\x1d\n\nWishClosed\x12\x0f\n\x07outcome\x18\x01 \x01(\t*u\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cSEVERITY_LOW\x10\x01\x12\x13\n\x0fSEVERITY_NORMAL\x10\x02\x12\x11\n\rSEVERITY_HIGH\x10\x03\x12\x15\n\x11SEVERITY_CRITICAL\x10\x04*\xdd\x01\n\x0bSubjectKind\x12\x1c\n\x18SUBJECT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12SUBJECT_KIND_AGENT\x10\x01\x12\x16\n\x12SUBJECT_KIND_ORDER\x10\x02\x12\x18\n\x14SUBJECT_KIND_PRODUCT\x10\x03\x12\x16\n\x12SUBJECT_KIND_VISIT\x10\x04\x12\x17\n\x13SUBJECT_KIND_CLIENT\x10\x05\x12\x1c\n\x18SUBJECT_KIND_THIRD_PARTY\x10\x06\x12\x17\n\x13SUBJECT_KIND_NOBODY\x10\x07*N\n\x05\x43lock\x12\x15\n\x11\x43LOCK_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43LOCK_FIRST_RESPONSE\x10\x01\x12\x14\n\x10\x43LOCK_RESOLUTION\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'relais.complaints.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SEVERITY']._serialized_start=2985
-  _globals['_SEVERITY']._serialized_end=3102
-  _globals['_SUBJECTKIND']._serialized_start=3105
-  _globals['_SUBJECTKIND']._serialized_end=3326
-  _globals['_CLOCK']._serialized_start=3328
-  _globals['_CLOCK']._serialized_end=3406
+  _globals['_SEVERITY']._serialized_start=3147
+  _globals['_SEVERITY']._serialized_end=3264
+  _globals['_SUBJECTKIND']._serialized_start=3267
+  _globals['_SUBJECTKIND']._serialized_end=3488
+  _globals['_CLOCK']._serialized_start=3490
+  _globals['_CLOCK']._serialized_end=3568
   _globals['_COMPLAINTEVENT']._serialized_start=153
-  _globals['_COMPLAINTEVENT']._serialized_end=1417
-  _globals['_SUBJECT']._serialized_start=1419
-  _globals['_SUBJECT']._serialized_end=1489
-  _globals['_DUE']._serialized_start=1491
-  _globals['_DUE']._serialized_end=1596
-  _globals['_COMPLAINTOPENED']._serialized_start=1599
-  _globals['_COMPLAINTOPENED']._serialized_end=1866
-  _globals['_COMPLAINTACKNOWLEDGED']._serialized_start=1868
-  _globals['_COMPLAINTACKNOWLEDGED']._serialized_end=1891
-  _globals['_COMPLAINTASSIGNED']._serialized_start=1893
-  _globals['_COMPLAINTASSIGNED']._serialized_end=1930
-  _globals['_COMPLAINTINVESTIGATED']._serialized_start=1932
-  _globals['_COMPLAINTINVESTIGATED']._serialized_end=1955
-  _globals['_COMPLAINTPAUSED']._serialized_start=1957
-  _globals['_COMPLAINTPAUSED']._serialized_end=1990
-  _globals['_COMPLAINTRESUMED']._serialized_start=1992
-  _globals['_COMPLAINTRESUMED']._serialized_end=2050
-  _globals['_COMPLAINTSEVERITYCHANGED']._serialized_start=2052
-  _globals['_COMPLAINTSEVERITYCHANGED']._serialized_end=2168
-  _globals['_COMPLAINTUPHELD']._serialized_start=2170
-  _globals['_COMPLAINTUPHELD']._serialized_end=2256
-  _globals['_COMPLAINTREJECTED']._serialized_start=2258
-  _globals['_COMPLAINTREJECTED']._serialized_end=2294
-  _globals['_COMPLAINTREMEDIED']._serialized_start=2296
-  _globals['_COMPLAINTREMEDIED']._serialized_end=2365
-  _globals['_COMPLAINTCLOSED']._serialized_start=2367
-  _globals['_COMPLAINTCLOSED']._serialized_end=2492
-  _globals['_COMPLAINTAPPEALED']._serialized_start=2494
-  _globals['_COMPLAINTAPPEALED']._serialized_end=2553
-  _globals['_COMPLAINTREOPENED']._serialized_start=2555
-  _globals['_COMPLAINTREOPENED']._serialized_end=2630
-  _globals['_COMPLAINTCLOCKRANOUT']._serialized_start=2632
-  _globals['_COMPLAINTCLOCKRANOUT']._serialized_end=2698
-  _globals['_WISHEXPRESSED']._serialized_start=2700
-  _globals['_WISHEXPRESSED']._serialized_end=2787
-  _globals['_WISHSUPPORTED']._serialized_start=2789
-  _globals['_WISHSUPPORTED']._serialized_end=2878
-  _globals['_WISHMERGED']._serialized_start=2880
-  _globals['_WISHMERGED']._serialized_end=2914
-  _globals['_WISHUNMERGED']._serialized_start=2916
-  _globals['_WISHUNMERGED']._serialized_end=2952
-  _globals['_WISHCLOSED']._serialized_start=2954
-  _globals['_WISHCLOSED']._serialized_end=2983
+  _globals['_COMPLAINTEVENT']._serialized_end=1489
+  _globals['_SUBJECT']._serialized_start=1491
+  _globals['_SUBJECT']._serialized_end=1561
+  _globals['_DUE']._serialized_start=1563
+  _globals['_DUE']._serialized_end=1668
+  _globals['_COMPLAINTOPENED']._serialized_start=1671
+  _globals['_COMPLAINTOPENED']._serialized_end=1938
+  _globals['_COMPLAINTACKNOWLEDGED']._serialized_start=1940
+  _globals['_COMPLAINTACKNOWLEDGED']._serialized_end=1963
+  _globals['_COMPLAINTASSIGNED']._serialized_start=1965
+  _globals['_COMPLAINTASSIGNED']._serialized_end=2002
+  _globals['_COMPLAINTINVESTIGATED']._serialized_start=2004
+  _globals['_COMPLAINTINVESTIGATED']._serialized_end=2027
+  _globals['_COMPLAINTPAUSED']._serialized_start=2029
+  _globals['_COMPLAINTPAUSED']._serialized_end=2062
+  _globals['_COMPLAINTRESUMED']._serialized_start=2064
+  _globals['_COMPLAINTRESUMED']._serialized_end=2122
+  _globals['_COMPLAINTSEVERITYCHANGED']._serialized_start=2124
+  _globals['_COMPLAINTSEVERITYCHANGED']._serialized_end=2240
+  _globals['_COMPLAINTUPHELD']._serialized_start=2242
+  _globals['_COMPLAINTUPHELD']._serialized_end=2328
+  _globals['_COMPLAINTREJECTED']._serialized_start=2330
+  _globals['_COMPLAINTREJECTED']._serialized_end=2366
+  _globals['_COMPLAINTREMEDIED']._serialized_start=2368
+  _globals['_COMPLAINTREMEDIED']._serialized_end=2437
+  _globals['_COMPLAINTCLOSED']._serialized_start=2439
+  _globals['_COMPLAINTCLOSED']._serialized_end=2564
+  _globals['_COMPLAINTAPPEALED']._serialized_start=2566
+  _globals['_COMPLAINTAPPEALED']._serialized_end=2625
+  _globals['_COMPLAINTREOPENED']._serialized_start=2627
+  _globals['_COMPLAINTREOPENED']._serialized_end=2702
+  _globals['_COMPLAINTCLOCKRANOUT']._serialized_start=2704
+  _globals['_COMPLAINTCLOCKRANOUT']._serialized_end=2770
+  _globals['_COMPLAINTPOLICYAPPLIED']._serialized_start=2772
+  _globals['_COMPLAINTPOLICYAPPLIED']._serialized_end=2860
+  _globals['_WISHEXPRESSED']._serialized_start=2862
+  _globals['_WISHEXPRESSED']._serialized_end=2949
+  _globals['_WISHSUPPORTED']._serialized_start=2951
+  _globals['_WISHSUPPORTED']._serialized_end=3040
+  _globals['_WISHMERGED']._serialized_start=3042
+  _globals['_WISHMERGED']._serialized_end=3076
+  _globals['_WISHUNMERGED']._serialized_start=3078
+  _globals['_WISHUNMERGED']._serialized_end=3114
+  _globals['_WISHCLOSED']._serialized_start=3116
+  _globals['_WISHCLOSED']._serialized_end=3145
 # @@protoc_insertion_point(module_scope)

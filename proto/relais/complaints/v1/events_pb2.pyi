@@ -117,6 +117,7 @@ class ComplaintEvent(_message.Message):
     APPEALED_FIELD_NUMBER: _builtins.int
     REOPENED_FIELD_NUMBER: _builtins.int
     CLOCK_RAN_OUT_FIELD_NUMBER: _builtins.int
+    POLICY_APPLIED_FIELD_NUMBER: _builtins.int
     WISH_EXPRESSED_FIELD_NUMBER: _builtins.int
     WISH_SUPPORTED_FIELD_NUMBER: _builtins.int
     WISH_MERGED_FIELD_NUMBER: _builtins.int
@@ -155,6 +156,8 @@ class ComplaintEvent(_message.Message):
     @_builtins.property
     def clock_ran_out(self) -> Global___ComplaintClockRanOut: ...
     @_builtins.property
+    def policy_applied(self) -> Global___ComplaintPolicyApplied: ...
+    @_builtins.property
     def wish_expressed(self) -> Global___WishExpressed: ...
     @_builtins.property
     def wish_supported(self) -> Global___WishSupported: ...
@@ -183,17 +186,18 @@ class ComplaintEvent(_message.Message):
         appealed: Global___ComplaintAppealed | None = ...,
         reopened: Global___ComplaintReopened | None = ...,
         clock_ran_out: Global___ComplaintClockRanOut | None = ...,
+        policy_applied: Global___ComplaintPolicyApplied | None = ...,
         wish_expressed: Global___WishExpressed | None = ...,
         wish_supported: Global___WishSupported | None = ...,
         wish_merged: Global___WishMerged | None = ...,
         wish_unmerged: Global___WishUnmerged | None = ...,
         wish_closed: Global___WishClosed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "appealed", b"appealed", "assigned", b"assigned", "body", b"body", "clock_ran_out", b"clock_ran_out", "closed", b"closed", "investigated", b"investigated", "meta", b"meta", "opened", b"opened", "paused", b"paused", "rejected", b"rejected", "remedied", b"remedied", "reopened", b"reopened", "resumed", b"resumed", "severity_changed", b"severity_changed", "upheld", b"upheld", "wish_closed", b"wish_closed", "wish_expressed", b"wish_expressed", "wish_merged", b"wish_merged", "wish_supported", b"wish_supported", "wish_unmerged", b"wish_unmerged"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "appealed", b"appealed", "assigned", b"assigned", "body", b"body", "clock_ran_out", b"clock_ran_out", "closed", b"closed", "investigated", b"investigated", "meta", b"meta", "opened", b"opened", "paused", b"paused", "policy_applied", b"policy_applied", "rejected", b"rejected", "remedied", b"remedied", "reopened", b"reopened", "resumed", b"resumed", "severity_changed", b"severity_changed", "upheld", b"upheld", "wish_closed", b"wish_closed", "wish_expressed", b"wish_expressed", "wish_merged", b"wish_merged", "wish_supported", b"wish_supported", "wish_unmerged", b"wish_unmerged"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "appealed", b"appealed", "assigned", b"assigned", "body", b"body", "clock_ran_out", b"clock_ran_out", "closed", b"closed", "complaint_id", b"complaint_id", "investigated", b"investigated", "meta", b"meta", "opened", b"opened", "paused", b"paused", "rejected", b"rejected", "remedied", b"remedied", "reopened", b"reopened", "resumed", b"resumed", "severity_changed", b"severity_changed", "upheld", b"upheld", "wish_closed", b"wish_closed", "wish_expressed", b"wish_expressed", "wish_merged", b"wish_merged", "wish_supported", b"wish_supported", "wish_unmerged", b"wish_unmerged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "appealed", b"appealed", "assigned", b"assigned", "body", b"body", "clock_ran_out", b"clock_ran_out", "closed", b"closed", "complaint_id", b"complaint_id", "investigated", b"investigated", "meta", b"meta", "opened", b"opened", "paused", b"paused", "policy_applied", b"policy_applied", "rejected", b"rejected", "remedied", b"remedied", "reopened", b"reopened", "resumed", b"resumed", "severity_changed", b"severity_changed", "upheld", b"upheld", "wish_closed", b"wish_closed", "wish_expressed", b"wish_expressed", "wish_merged", b"wish_merged", "wish_supported", b"wish_supported", "wish_unmerged", b"wish_unmerged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["opened", "acknowledged", "assigned", "investigated", "paused", "resumed", "severity_changed", "upheld", "rejected", "remedied", "closed", "appealed", "reopened", "clock_ran_out", "wish_expressed", "wish_supported", "wish_merged", "wish_unmerged", "wish_closed"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["opened", "acknowledged", "assigned", "investigated", "paused", "resumed", "severity_changed", "upheld", "rejected", "remedied", "closed", "appealed", "reopened", "clock_ran_out", "policy_applied", "wish_expressed", "wish_supported", "wish_merged", "wish_unmerged", "wish_closed"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -499,7 +503,9 @@ class ComplaintClosed(_message.Message):
     RESOLUTION_TOOK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def first_response_took(self) -> _duration_pb2.Duration:
-        """Business time that each clock had run, stops left out."""
+        """Business time that each clock had run, stops left out; absent where that is not known, since the
+        complaint was imported.
+        """
 
     @_builtins.property
     def resolution_took(self) -> _duration_pb2.Duration: ...
@@ -582,6 +588,33 @@ class ComplaintClockRanOut(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ComplaintClockRanOut: _TypeAlias = ComplaintClockRanOut  # noqa: Y015
+
+@_typing.final
+class ComplaintPolicyApplied(_message.Message):
+    """From now on the clocks follow another version of the client's policy. A complaint keeps the one that
+    it was opened under until this; an imported one has no clocks before.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    DUE_FIELD_NUMBER: _builtins.int
+    policy_version: _builtins.int
+    @_builtins.property
+    def due(self) -> Global___Due: ...
+    def __init__(
+        self,
+        *,
+        policy_version: _builtins.int = ...,
+        due: Global___Due | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due", b"due"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due", b"due", "policy_version", b"policy_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComplaintPolicyApplied: _TypeAlias = ComplaintPolicyApplied  # noqa: Y015
 
 @_typing.final
 class WishExpressed(_message.Message):
