@@ -1,26 +1,168 @@
-"""What was said, as tables: calls, notes, answers to offers, and each customer's timeline."""
+"""What was said, as tables: calls, notes, answers to offers, and each customer's timeline.
+
+A call's row has two writers: the consumer of call-events and the agents' commands. Each writes
+columns of its own, and whoever is first makes the row. Whose call it is, `reference`, is what an
+agent has said, otherwise what the telephone system knows: crm's id of a customer or the client's
+own number, of somebody who may not be registered yet. It is resolved when it is read.
+
+Times are microseconds since 1970.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from eventkit.eventstore import Change, Recorded
+from services.crm.holding import Forgotten, Person
+from services.crm.interactions import interaction as i
+from services.crm.interactions.calls import GROUPS, Calls
 from services.crm.tables import metadata
+
+# Byte order: Python's own, so that what comes from two tables can be merged by it.
+_ORDERED = sa.Text(collation="C")
+_TEXTS = ARRAY(sa.Text)
+
+CALL: Final = "call"
+"""The kind of timeline entries that are calls."""
+
+calls = sa.Table(
+    "calls",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("call_id", _ORDERED, primary_key=True),
+    # When anything was first heard of it, from whomever.
+    sa.Column("first_at", sa.BigInteger, nullable=False),
+    # What call-events say. version: the highest that was heard.
+    sa.Column("version", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("channel", sa.Text),
+    sa.Column("direction", sa.Text),
+    sa.Column("line", sa.Text),
+    sa.Column("customer_reference", sa.Text),
+    sa.Column("arrived_at", sa.BigInteger),
+    sa.Column("queue_id", sa.Text),
+    sa.Column("agent_id", sa.Text),
+    sa.Column("connected_at", sa.BigInteger),
+    sa.Column("answered_after_us", sa.BigInteger),
+    sa.Column("abandoned_at", sa.BigInteger),
+    sa.Column("abandoned_after_us", sa.BigInteger),
+    sa.Column("ended_at", sa.BigInteger),
+    sa.Column("end_cause", sa.Text),
+    sa.Column("talked_us", sa.BigInteger),
+    sa.Column("wrapped_up_at", sa.BigInteger),
+    sa.Column("wrap_up_us", sa.BigInteger),
+    *(
+        sa.Column(f"{group}_version", sa.BigInteger, nullable=False, server_default="0")
+        for group in GROUPS
+    ),
+    # What agents say.
+    sa.Column("customer_id", sa.Text),
+    sa.Column("topic_path", _TEXTS),
+    sa.Column("disposition", sa.Text),
+    # What follows from both.
+    sa.Column(
+        "reference", sa.Text, sa.Computed("coalesce(customer_id, nullif(customer_reference, ''))")
+    ),
+    sa.Column("at", sa.BigInteger, sa.Computed("coalesce(arrived_at, first_at)")),
+    sa.Column(
+        "outcome",
+        sa.Text,
+        sa.Computed(
+            "CASE WHEN connected_at IS NOT NULL THEN 'answered'"
+            " WHEN abandoned_at IS NOT NULL THEN 'abandoned'"
+            " WHEN end_cause IN ('left-before-queue', 'phantom') THEN end_cause END"
+        ),
+    ),
+    sa.Column(
+        "waited_us", sa.BigInteger, sa.Computed("coalesce(answered_after_us, abandoned_after_us)")
+    ),
+    sa.Index("calls_by_reference", "client_id", "reference", "at", "call_id"),
+)
+"""outcome: null while nobody knows. customer_id: crm's, as attributed; its record may be merged."""
+
+notes = sa.Table(
+    "call_notes",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("call_id", sa.Text, primary_key=True),
+    sa.Column("note_id", sa.Text, primary_key=True),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("agent_id", sa.Text, nullable=False),
+    sa.Column("written_at", sa.BigInteger, nullable=False),
+    sa.Column("edited_by", sa.Text),
+    sa.Column("edited_at", sa.BigInteger),
+)
+"""text: empty once the customer has been erased."""
+
+answers = sa.Table(
+    "offer_answers",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("call_id", _ORDERED, primary_key=True),
+    sa.Column("offer_id", sa.Text, primary_key=True),
+    sa.Column("accepted", sa.Boolean, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("not_before", sa.Date),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("agent_id", sa.Text, nullable=False),
+    sa.Column("answered_at", sa.BigInteger, nullable=False),
+    sa.Index(
+        "offer_answers_refused",
+        "client_id",
+        "offer_id",
+        "answered_at",
+        "call_id",
+        postgresql_where=sa.text("NOT accepted"),
+    ),
+    sa.Index(
+        "offer_answers_refused_for",
+        "client_id",
+        "offer_id",
+        "reason",
+        "answered_at",
+        "call_id",
+        postgresql_where=sa.text("NOT accepted"),
+    ),
+)
+"""The last answer of each call to each offer. reason: empty where it was accepted."""
+
+helped = sa.Table(
+    "call_articles",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("call_id", sa.Text, primary_key=True),
+    sa.Column("article_id", sa.Text, primary_key=True),
+    sa.Column("article_version", sa.Integer, nullable=False),
+    sa.Column("agent_id", sa.Text, nullable=False),
+    sa.Column("helped_at", sa.BigInteger, nullable=False),
+    sa.Index("call_articles_by_article", "client_id", "article_id"),
+)
+
+unknown_events = sa.Table(
+    "unknown_call_events",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("call_id", sa.Text, primary_key=True),
+    sa.Column("version", sa.BigInteger, primary_key=True),
+    sa.Column("event", sa.LargeBinary, nullable=False),
+)
+"""Events of call-events of a type that this build does not know, as received."""
 
 timeline_entries = sa.Table(
     "timeline_entries",
     metadata,
     sa.Column("client_id", sa.Text, primary_key=True),
-    sa.Column("kind", sa.Text, primary_key=True),
-    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("kind", _ORDERED, primary_key=True),
+    sa.Column("id", _ORDERED, primary_key=True),
     sa.Column("reference", sa.Text, nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("details", JSONB, nullable=False),
     sa.Index("timeline_entries_by_reference", "client_id", "reference", "at", "kind", "id"),
 )
-"""What other capabilities put on timelines. at: microseconds since 1970."""
+"""What other capabilities put on timelines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +186,291 @@ class Entry:
 
 async def put_entries(connection: AsyncConnection, entries: Sequence[Entry]) -> None:
     """Put entries on timelines, in the caller's transaction; a repeat changes nothing."""
-    if not entries:
-        return
     last = {(one.client_id, one.kind, one.id): one for one in entries}
-    rows = [
-        {
-            "client_id": one.client_id,
-            "kind": one.kind,
-            "id": one.id,
-            "reference": one.reference,
-            "at": one.at,
-            "details": dict(one.details),
-        }
-        for one in last.values()
-    ]
+    if not last:
+        return
     made = insert(timeline_entries)
     await connection.execute(
         made.on_conflict_do_update(
             index_elements=["client_id", "kind", "id"],
             set_={name: made.excluded[name] for name in ("reference", "at", "details")},
         ),
-        rows,
+        # In one order, so that two who write the same entries never wait for each other.
+        [
+            {
+                "client_id": one.client_id,
+                "kind": one.kind,
+                "id": one.id,
+                "reference": one.reference,
+                "at": one.at,
+                "details": dict(one.details),
+            }
+            for _, one in sorted(last.items())
+        ],
     )
+
+
+# What call-events say.
+
+_HEARD = [name for names in GROUPS.values() for name in names]
+_VERSIONS = [f"{group}_version" for group in GROUPS]
+_PUT = ["client_id", "call_id", "version", "first_at", *_VERSIONS, *_HEARD]
+
+
+def _put_calls() -> sa.Executable:
+    """One statement for any number of calls: each parameter is a column."""
+    columns = [calls.c[name] for name in _PUT]
+    new = (
+        sa.func.unnest(*(sa.bindparam(one.name, type_=ARRAY(one.type)) for one in columns))
+        .table_valued(*(sa.column(one.name, one.type) for one in columns), name="new")
+        .render_derived()
+    )
+    made = insert(calls).from_select(
+        _PUT, sa.select(*(new.c[name] for name in _PUT)).order_by(new.c.client_id, new.c.call_id)
+    )
+    newer = {
+        group: made.excluded[f"{group}_version"] > calls.c[f"{group}_version"] for group in GROUPS
+    }
+    values: dict[str, Any] = {
+        name: sa.case((newer[group], made.excluded[name]), else_=calls.c[name])
+        for group, names in GROUPS.items()
+        for name in names
+    }
+    for name in ("version", *_VERSIONS):
+        values[name] = sa.func.greatest(calls.c[name], made.excluded[name])
+    values["first_at"] = sa.func.least(calls.c.first_at, made.excluded.first_at)
+    return made.on_conflict_do_update(
+        index_elements=["client_id", "call_id"],
+        set_=values,
+        # What has been heard already does not even touch the row.
+        where=sa.or_(
+            made.excluded.version > calls.c.version,
+            made.excluded.first_at < calls.c.first_at,
+            *newer.values(),
+        ),
+    )
+
+
+_PUT_CALLS: Final = _put_calls()
+
+
+async def put_calls(connection: AsyncConnection, heard: Calls) -> None:
+    """Add what was heard to the calls' rows; what was heard before changes nothing."""
+    if not heard:
+        return
+    columns: dict[str, list[Any]] = {
+        "client_id": [client_id for client_id, _ in heard],
+        "call_id": [call_id for _, call_id in heard],
+        "version": [one.version for one in heard.values()],
+        "first_at": [one.first_at for one in heard.values()],
+    }
+    for group, names in GROUPS.items():
+        nothing = (0, (None,) * len(names))
+        facts = [one.facts.get(group, nothing) for one in heard.values()]
+        columns[f"{group}_version"] = [version for version, _ in facts]
+        for place, name in enumerate(names):
+            columns[name] = [values[place] for _, values in facts]
+    await connection.execute(_PUT_CALLS, columns)
+
+
+async def put_unknown(
+    connection: AsyncConnection, events: Sequence[tuple[str, str, int, bytes]]
+) -> None:
+    """Keep (client, call, version, event) as received."""
+    if events:
+        await connection.execute(
+            insert(unknown_events).on_conflict_do_nothing(),
+            [
+                dict(zip(("client_id", "call_id", "version", "event"), one, strict=True))
+                for one in events
+            ],
+        )
+
+
+# What agents say.
+
+
+async def project(connection: AsyncConnection, changes: Sequence[Change[Any, Any]]) -> None:
+    """Write what agents have said into the tables."""
+    for change in changes:
+        after: i.Call = change.after
+        made = insert(calls).values(
+            client_id=change.client_id,
+            call_id=change.id,
+            first_at=change.events[0].occurred_at,
+            customer_id=after.customer_id or None,
+            topic_path=list(after.topic) or None,
+            disposition=after.disposition or None,
+        )
+        said = ("customer_id", "topic_path", "disposition")
+        await connection.execute(
+            made.on_conflict_do_update(
+                index_elements=["client_id", "call_id"],
+                set_={
+                    "first_at": sa.func.least(calls.c.first_at, made.excluded.first_at),
+                    **{name: made.excluded[name] for name in said},
+                },
+            )
+        )
+        for recorded in change.events:
+            if (statement := _statement(change.id, recorded)) is not None:
+                await connection.execute(statement)
+
+
+def _statement(call_id: str, recorded: Recorded[Any]) -> sa.Executable | None:
+    key = {"client_id": recorded.client_id, "call_id": call_id}
+    at = recorded.occurred_at
+    match recorded.event:
+        case i.CallNoted(note_id, agent_id, text):
+            return insert(notes).values(
+                **key, note_id=note_id, text=text, agent_id=agent_id, written_at=at
+            )
+        case i.NoteEdited(note_id, agent_id, text):
+            return (
+                notes.update()
+                .where(*(notes.c[name] == value for name, value in key.items()))
+                .where(notes.c.note_id == note_id)
+                .values(text=text, edited_by=agent_id, edited_at=at)
+            )
+        case i.OfferAccepted(offer_id, agent_id):
+            return _replace(
+                answers,
+                **key,
+                offer_id=offer_id,
+                accepted=True,
+                reason="",
+                not_before=None,
+                text="",
+                agent_id=agent_id,
+                answered_at=at,
+            )
+        case i.OfferRefused(offer_id, agent_id, reason, not_before, text):
+            return _replace(
+                answers,
+                **key,
+                offer_id=offer_id,
+                accepted=False,
+                reason=reason,
+                not_before=not_before,
+                text=text,
+                agent_id=agent_id,
+                answered_at=at,
+            )
+        case i.ArticleHelped(article_id, version, agent_id):
+            return _replace(
+                helped,
+                **key,
+                article_id=article_id,
+                article_version=version,
+                agent_id=agent_id,
+                helped_at=at,
+            )
+    return None
+
+
+def _replace(table: sa.Table, **values: Any) -> sa.Executable:
+    made = insert(table).values(**values)
+    names = [column.name for column in table.c if not column.primary_key]
+    return made.on_conflict_do_update(
+        index_elements=table.primary_key, set_={name: made.excluded[name] for name in names}
+    )
+
+
+async def telephone_reference(
+    connection: AsyncConnection, client_id: str, call_id: str
+) -> str | None:
+    """Whose call it is, as far as the telephone system knows; None: it does not, or not yet."""
+    found: str | None = await connection.scalar(
+        sa.select(calls.c.customer_reference).where(
+            calls.c.client_id == client_id, calls.c.call_id == call_id
+        )
+    )
+    return found or None
+
+
+# Reading.
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call with everything that was said. row: of `calls`; the others: of their tables, oldest
+    first."""
+
+    row: sa.Row[Any]
+    notes: Sequence[sa.Row[Any]] = ()
+    answers: Sequence[sa.Row[Any]] = ()
+    articles: Sequence[sa.Row[Any]] = ()
+
+
+Place = tuple[int, str, str]
+"""(at, kind, id): where something is on a timeline."""
+
+
+async def timeline(
+    connection: AsyncConnection, person: Person, before: Place | None, limit: int
+) -> list[tuple[Place, Call | sa.Row[Any]]]:
+    """What there is of a person, the newest first: calls, and rows of `timeline_entries`."""
+    references = sa.bindparam("references", list(person.references), type_=_TEXTS)
+    call_place = sa.tuple_(calls.c.at, sa.literal(CALL, _ORDERED), calls.c.call_id)
+    entries = timeline_entries.c
+    entry_place = sa.tuple_(entries.at, entries.kind, entries.id)
+    some_calls = sa.select(calls).where(
+        calls.c.client_id == person.client_id, calls.c.reference == sa.any_(references)
+    )
+    some_entries = sa.select(timeline_entries).where(
+        entries.client_id == person.client_id, entries.reference == sa.any_(references)
+    )
+    if before is not None:
+        some_calls = some_calls.where(
+            calls.c.at <= before[0], call_place < sa.tuple_(*map(sa.literal, before))
+        )
+        some_entries = some_entries.where(
+            entries.at <= before[0], entry_place < sa.tuple_(*map(sa.literal, before))
+        )
+    call_rows = await connection.execute(
+        some_calls.order_by(calls.c.at.desc(), calls.c.call_id.desc()).limit(limit)
+    )
+    entry_rows = await connection.execute(
+        some_entries.order_by(entries.at.desc(), entries.kind.desc(), entries.id.desc()).limit(
+            limit
+        )
+    )
+    found: list[tuple[Place, Any]] = [
+        *(((row.at, CALL, row.call_id), row) for row in call_rows),
+        *(((row.at, row.kind, row.id), row) for row in entry_rows),
+    ]
+    found = sorted(found, key=lambda each: each[0], reverse=True)[:limit]
+    shown = [row for place, row in found if place[1] == CALL]
+    whole = {call.row.call_id: call for call in await _with_details(connection, shown)}
+    return [(place, whole[row.call_id] if place[1] == CALL else row) for place, row in found]
+
+
+async def call(connection: AsyncConnection, client_id: str, call_id: str) -> Call | None:
+    """One call with everything on it; None: nobody has said anything of it."""
+    found = await connection.execute(
+        sa.select(calls).where(calls.c.client_id == client_id, calls.c.call_id == call_id)
+    )
+    whole = await _with_details(connection, found.all())
+    return whole[0] if whole else None
+
+
+async def _with_details(connection: AsyncConnection, rows: Sequence[sa.Row[Any]]) -> list[Call]:
+    if not rows:
+        return []
+    ids = sa.bindparam("ids", [row.call_id for row in rows], type_=_TEXTS)
+    parts: list[dict[str, list[sa.Row[Any]]]] = []
+    for table, order in (
+        (notes, (notes.c.written_at, notes.c.note_id)),
+        (answers, (answers.c.answered_at, answers.c.offer_id)),
+        (helped, (helped.c.helped_at, helped.c.article_id)),
+    ):
+        found = await connection.execute(
+            sa.select(table)
+            .where(table.c.client_id == rows[0].client_id, table.c.call_id == sa.any_(ids))
+            .order_by(*order)
+        )
+        by_call: dict[str, list[sa.Row[Any]]] = {}
+        for row in found:
+            by_call.setdefault(row.call_id, []).append(row)
+        parts.append(by_call)
+    return [Call(row, *(part.get(row.call_id, []) for part in parts)) for row in rows]
