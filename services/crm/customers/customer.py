@@ -8,7 +8,7 @@ survivor shows is a view over the records (store.py).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
-from eventkit.decider import Decider, Invalid, Personal, Rejected
+from eventkit.decider import Decider, Invalid, NotFound, Personal, Rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,9 @@ class Customer:
 
 
 def decide(command: Command, customer: Customer) -> Sequence[Event]:
-    """Raises Invalid for what can be no customer, Rejected for what this one cannot do now."""
+    """Raises NotFound, Invalid for what can be no customer, Rejected for what cannot be now."""
+    if not customer.registered and not isinstance(command, RegisterCustomer):
+        raise NotFound("customer")
     if customer.erased and not isinstance(command, EraseCustomer):
         raise Rejected("the customer has been erased")
     match command:
