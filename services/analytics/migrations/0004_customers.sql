@@ -78,6 +78,30 @@ WHERE e.event_type IN ('CustomerRegistered', 'CustomerCorrected', 'CustomerMerge
                        'CustomerUnmerged', 'CustomerErased')
 GROUP BY client_id, customer_id;
 
+-- Records that stand for nothing but another one, and the one at the end of the chain.
+CREATE OR REPLACE VIEW merged_customers AS
+WITH RECURSIVE
+    merges AS
+    (
+        SELECT client_id, customer_id, argMax(e.into_customer_id, e.version) AS merged_into
+        FROM customer_events AS e
+        WHERE e.event_type IN ('CustomerMerged', 'CustomerUnmerged')
+        GROUP BY client_id, customer_id
+        HAVING merged_into != ''
+    ),
+    steps AS
+    (
+        SELECT client_id, customer_id, merged_into AS survivor_id, 1 AS depth FROM merges
+        UNION ALL
+        SELECT s.client_id, s.customer_id, m.merged_into, s.depth + 1
+        FROM steps AS s
+        INNER JOIN merges AS m ON m.client_id = s.client_id AND m.customer_id = s.survivor_id
+        WHERE s.depth < 100
+    )
+SELECT client_id, customer_id, argMax(survivor_id, depth) AS survivor_id
+FROM steps
+GROUP BY client_id, customer_id;
+
 -- Counts of events are counts of different ids, which a copy does not change.
 CREATE OR REPLACE VIEW customers_by_day AS
 WITH coalesce(nullIf((SELECT max(time_zone) FROM clients WHERE client_id = {client:String}), ''),

@@ -108,15 +108,16 @@ SELECT
     answer.at AS answered_at
 FROM offer_answer_facts FINAL;
 
--- The last answer of each customer to each offer, in whichever call.
+-- The last answer of each customer to each offer, in whichever call and by whichever of the records
+-- that were merged.
 CREATE OR REPLACE VIEW customer_offer_answers AS
 SELECT * EXCEPT (last)
 FROM
 (
     SELECT
-        client_id,
-        customer_id,
-        offer_id,
+        a.client_id AS client_id,
+        if(m.survivor_id != '', m.survivor_id, a.customer_id) AS customer_id,
+        a.offer_id AS offer_id,
         argMax((a.accepted, a.reason, a.not_before, a.call_id, a.agent_id),
                (a.answered_at, a.call_id)) AS last,
         last.1 AS accepted,
@@ -127,6 +128,8 @@ FROM
         max(a.answered_at) AS answered_at,
         count() AS answers
     FROM offer_answers AS a
+    LEFT JOIN merged_customers AS m
+        ON m.client_id = a.client_id AND m.customer_id = a.customer_id
     WHERE a.customer_id != ''
     GROUP BY client_id, customer_id, offer_id
 );

@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS complaint_events
     first_response_took_us Int64,
     resolution_took_us     Int64,
     clock                  LowCardinality(String),
+    policy_version         Int64,
     topic_id               LowCardinality(String),
     supporters             Int64,
     into_wish_id           String,
@@ -160,21 +161,73 @@ FROM
 )
 GROUP BY client_id, agent_id;
 
-CREATE OR REPLACE VIEW wishes AS
-SELECT
-    client_id,
-    e.complaint_id AS wish_id,
-    maxIf(e.customer_id, e.event_type = 'WishExpressed') AS customer_id,
-    maxIf(e.source, e.event_type = 'WishExpressed') AS source,
-    maxIf(e.call_id, e.event_type = 'WishExpressed') AS call_id,
-    maxIf(e.topic_id, e.event_type = 'WishExpressed') AS topic_id,
-    minOrNullIf(e.occurred_at, e.event_type = 'WishExpressed') AS expressed_at,
-    greatest(1, argMaxIf(e.supporters, e.version, e.event_type = 'WishSupported')) AS supporters,
-    argMaxIf(e.into_wish_id, e.version, e.event_type IN ('WishMerged', 'WishUnmerged'))
-        AS merged_into,
-    argMaxIf(e.outcome, e.version, e.event_type = 'WishClosed') AS outcome,
-    minOrNullIf(e.occurred_at, e.event_type = 'WishClosed') AS closed_at,
-    multiIf(merged_into != '', 'merged', closed_at IS NOT NULL, 'closed', 'open') AS state
-FROM complaint_events AS e FINAL
-WHERE startsWith(e.event_type, 'Wish')
+-- A wish that is merged into another keeps its own row: `root_id` is the wish at the end of the chain
+-- (its own id, where it is merged into none). `voices`: of how many customers and departments it is
+-- the wish, those of wishes merged into it included, and each once, however many of them it wanted.
+CREATE OR REPLACE VIEW wish_roots AS
+WITH RECURSIVE
+    merges AS
+    (
+        SELECT client_id, complaint_id AS wish_id,
+               argMax(e.into_wish_id, e.version) AS merged_into
+        FROM complaint_events AS e
+        WHERE e.event_type IN ('WishMerged', 'WishUnmerged')
+        GROUP BY client_id, wish_id
+        HAVING merged_into != ''
+    ),
+    steps AS
+    (
+        SELECT client_id, wish_id, merged_into AS root_id, 1 AS depth FROM merges
+        UNION ALL
+        SELECT s.client_id, s.wish_id, m.merged_into, s.depth + 1
+        FROM steps AS s
+        INNER JOIN merges AS m ON m.client_id = s.client_id AND m.wish_id = s.root_id
+        WHERE s.depth < 100
+    )
+SELECT client_id, wish_id, argMax(root_id, depth) AS root_id
+FROM steps
 GROUP BY client_id, wish_id;
+
+CREATE OR REPLACE VIEW wishes AS
+WITH
+    own AS
+    (
+        SELECT
+            client_id,
+            e.complaint_id AS wish_id,
+            maxIf(e.customer_id, e.event_type = 'WishExpressed') AS customer_id,
+            maxIf(e.source, e.event_type = 'WishExpressed') AS source,
+            maxIf(e.call_id, e.event_type = 'WishExpressed') AS call_id,
+            maxIf(e.topic_id, e.event_type = 'WishExpressed') AS topic_id,
+            minOrNullIf(e.occurred_at, e.event_type = 'WishExpressed') AS expressed_at,
+            toUInt64(greatest(1, argMaxIf(e.supporters, e.version,
+                                          e.event_type = 'WishSupported'))) AS supporters,
+            argMaxIf(e.into_wish_id, e.version, e.event_type IN ('WishMerged', 'WishUnmerged'))
+                AS merged_into,
+            argMaxIf(e.outcome, e.version, e.event_type = 'WishClosed') AS outcome,
+            minOrNullIf(e.occurred_at, e.event_type = 'WishClosed') AS closed_at,
+            multiIf(merged_into != '', 'merged', closed_at IS NOT NULL, 'closed', 'open') AS state
+        FROM complaint_events AS e
+        WHERE startsWith(e.event_type, 'Wish')
+        GROUP BY client_id, wish_id
+    ),
+    heard AS
+    (
+        SELECT
+            client_id,
+            if(r.root_id != '', r.root_id, e.complaint_id) AS wish_id,
+            uniqExact((e.customer_id, e.source)) AS voices
+        FROM complaint_events AS e
+        LEFT JOIN wish_roots AS r ON r.client_id = e.client_id AND r.wish_id = e.complaint_id
+        WHERE e.event_type IN ('WishExpressed', 'WishSupported')
+        GROUP BY client_id, wish_id
+    )
+SELECT
+    o.client_id AS client_id,
+    o.wish_id AS wish_id,
+    o.* EXCEPT (client_id, wish_id),
+    if(r.root_id != '', r.root_id, o.wish_id) AS root_id,
+    heard.voices AS voices
+FROM own AS o
+LEFT JOIN wish_roots AS r ON r.client_id = o.client_id AND r.wish_id = o.wish_id
+LEFT JOIN heard ON heard.client_id = o.client_id AND heard.wish_id = o.wish_id;
