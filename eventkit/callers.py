@@ -148,10 +148,7 @@ class Callers:
             "iat": now // SECOND,
             "exp": now // SECOND + int(ttl_s),
         }
-        try:
-            _caller(claims)
-        except Unauthenticated as error:
-            raise ValueError(str(error)) from None
+        _caller(claims)
         kid, secret = next(iter(self._secrets.items()))
         return jwt.encode(claims, secret, "HS256", headers={"kid": kid})
 
@@ -185,7 +182,10 @@ class Callers:
         for claim in ("nbf", "iat"):
             if claim in claims and _time(claims, claim) > now + SKEW_S * SECOND:
                 raise Unauthenticated("the token is not valid yet")
-        return _caller(claims), _time(claims, "exp")
+        try:
+            return _caller(claims), _time(claims, "exp")
+        except ValueError as error:
+            raise Unauthenticated(f"the token's claim {error}") from None
 
     def _key(self, header: Mapping[str, Any]) -> tuple[Any, str]:
         algorithm, kid = header.get("alg"), header.get("kid")
@@ -213,21 +213,22 @@ def _public_key(pem: str) -> tuple[RSAPublicKey | EllipticCurvePublicKey, str]:
 def _time(claims: Mapping[str, Any], claim: str) -> int:
     value = claims[claim]
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e11:
-        raise Unauthenticated(f"the token's claim {claim} is no time in seconds")
+        raise Unauthenticated(f"the token's claim {claim}: no time in seconds")
     return int(value * SECOND)
 
 
 def _caller(claims: Mapping[str, Any]) -> Caller:
+    """Raises ValueError, which names the claim and the reason."""
     name, clients, role = claims["sub"], claims.get("clients"), claims.get("role")
     if not (isinstance(name, str) and _NAME.fullmatch(name)):
-        raise Unauthenticated("the token's claim sub is no id")
+        raise ValueError("sub: no id")
     if not (isinstance(clients, list) and clients and all(isinstance(c, str) for c in clients)):
-        raise Unauthenticated("the token's claim clients is no list of client ids")
+        raise ValueError("clients: no list of client ids")
     everyone = clients == [EVERY_CLIENT]
     if not everyone and not all(_CLIENT.fullmatch(client) for client in clients):
-        raise Unauthenticated("the token's claim clients has something that is no client id")
+        raise ValueError("clients: has something that is no client id")
     if not (isinstance(role, str) and role in _RANKS):
-        raise Unauthenticated(f"the token's claim role is none of {', '.join(Role)}")
+        raise ValueError(f"role: none of {', '.join(Role)}")
     return Caller(name, None if everyone else frozenset(clients), Role(role))
 
 
