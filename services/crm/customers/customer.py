@@ -160,7 +160,7 @@ def _register(details: Details, source: str, customer: Customer) -> Sequence[Eve
     if customer.registered:
         if details == customer.details:
             return []
-        raise Rejected("is another customer's", "customer_id")
+        raise Rejected("the id is another customer's", "customer_id")
     _check_known_by_something(details)
     return [CustomerRegistered(source, **{name: getattr(details, name) for name in FIELDS})]
 
@@ -194,9 +194,9 @@ def _merge(command: MergeCustomer, customer: Customer) -> Sequence[Event]:
             f"the customer is merged into {customer.merged_into}: undo that first", "customer_id"
         )
     if command.erased:
-        raise Rejected("has been erased", "into_customer_id")
+        raise Rejected("the other customer has been erased", "into_customer_id")
     if command.survivor_id == command.customer_id:
-        raise Rejected("is itself merged into this customer", "into_customer_id")
+        raise Rejected("the other is itself merged into this customer", "into_customer_id")
     return [CustomerMerged(into)]
 
 

@@ -307,7 +307,7 @@ async def _reserve(tx: Transaction, number: str, customer_id: str) -> None:
     held = await store.reserve(tx.connection, tx.cause.client_id, {number: customer_id})
     holder = held.get(number, customer_id)
     if holder != customer_id:
-        raise Rejected(f"is the number of customer {holder}", "number")
+        raise Rejected(f"the number is that of customer {holder}", "number")
 
 
 async def _correct(
