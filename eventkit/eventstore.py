@@ -432,9 +432,22 @@ class EventStore:
                     raise Unavailable(SILENT) from lost.__cause__
                 await self._pause(losses + 2)
 
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for queries, each of which sees what is committed when it begins. Raises
+        Unavailable."""
+        try:
+            async with self._plain.connect() as connection:
+                yield connection
+        except Exception as error:
+            if is_not_now(error):
+                raise Unavailable(SILENT) from error
+            raise
+
     async def load(self, category: Category[C, S, E], client_id: str, id: str) -> tuple[S, int]:
         """The state of a stream and its version, for a reader; as Transaction.load."""
-        async with self._reading() as driver:
+        async with self.reading() as connection:
+            driver = await _driver_of(connection)
             return (await self._load(driver, category, client_id, [id]))[id]
 
     async def history(
@@ -442,7 +455,8 @@ class EventStore:
     ) -> list[Recorded[E]]:
         """Every event of a stream, oldest first; personal fields are empty once erased."""
         stream_id = category.stream_id(client_id, id)
-        async with self._reading() as driver:
+        async with self.reading() as connection:
+            driver = await _driver_of(connection)
             rows = await driver.fetch(_HISTORY, [stream_id])
         events = await self._decode(category, client_id, rows)
         return [
@@ -466,7 +480,8 @@ class EventStore:
     ) -> list[Update]:
         """Published events of a client after a place, in the order that the relay gave them, which
         never changes. An event that has no number yet is not among them, nor any after it."""
-        async with self._reading() as driver:
+        async with self.reading() as connection:
+            driver = await _driver_of(connection)
             rows = await driver.fetch(_UPDATES, client_id, list(categories), after_sequence, limit)
         return [Update(*row) for row in rows]
 
@@ -494,15 +509,13 @@ class EventStore:
         driver = None
         try:
             async with self._plain.connect() as connection:
-                raw = await connection.get_raw_connection()
-                driver = raw.driver_connection
-                assert driver is not None
+                driver = await _driver_of(connection)
                 now = self.clock.now_us()
                 tx = Transaction(connection, cause, now, self, driver, erased)
                 try:
                     await driver.execute("BEGIN")
                     answer = await self._do(tx, work)
-                    committing = True
+                    committing = not driver.is_closed()
                     await driver.execute("COMMIT")
                 except BaseException:
                     await _roll_back(connection, driver)
@@ -550,18 +563,6 @@ class EventStore:
 
     async def _pause(self, exponent: int) -> None:
         await asyncio.sleep(self._random() * 0.004 * 2**exponent)
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-        try:
-            async with self._plain.connect() as connection:
-                raw = await connection.get_raw_connection()
-                assert raw.driver_connection is not None
-                yield raw.driver_connection
-        except Exception as error:
-            if is_not_now(error):
-                raise Unavailable(SILENT) from error
-            raise
 
     async def _load(
         self,
@@ -616,7 +617,8 @@ class EventStore:
         with suppress(Unavailable):
             while self._to_notify:
                 channels, self._to_notify = self._to_notify, set()
-                async with self._reading() as driver:
+                async with self.reading() as connection:
+                    driver = await _driver_of(connection)
                     await driver.execute(
                         "SELECT pg_notify(channel, '') FROM unnest($1::text[]) AS channel",
                         list(channels),
@@ -629,6 +631,14 @@ class _Lost(Exception):
 
     def __init__(self, is_repeatable: bool) -> None:
         self.is_repeatable = is_repeatable
+
+
+async def _driver_of(connection: AsyncConnection) -> "asyncpg.Connection[asyncpg.Record]":
+    """asyncpg's own connection: prepared statements without SQLAlchemy's share of the time."""
+    raw = await connection.get_raw_connection()
+    driver: asyncpg.Connection[asyncpg.Record] | None = raw.driver_connection
+    assert driver is not None
+    return driver
 
 
 async def _roll_back(connection: AsyncConnection, driver: Any) -> None:

@@ -48,6 +48,22 @@ SNAPSHOTS = meter.create_counter(
 RESTORE_RECORDS = meter.create_counter(
     "relais.restore.records", "{record}", "Records of the log that were folded again by a restore"
 )
+COMMANDS = meter.create_counter(
+    "relais.commands", "{command}", "Runs of the event store; attribute: outcome"
+)
+CONFLICTS = meter.create_counter(
+    "relais.commands.conflicts", "{attempt}", "Attempts that met another's and were begun anew"
+)
+RELAY_LAG = meter.create_gauge("relais.relay.lag", "{event}", "Events that wait for the relay")
+RELAY_LAG_SECONDS = meter.create_gauge(
+    "relais.relay.lag.seconds", "s", "The age of the oldest event that waits for the relay"
+)
+TIMERS_FIRED = meter.create_counter(
+    "relais.timers.fired", "{timer}", "Timers that came due; attribute: outcome"
+)
+TIMER_DELAY = meter.create_histogram(
+    "relais.timers.delay", "s", "From a timer's due time until its command was done"
+)
 
 MAX_LINKS = 16
 _w3c = TraceContextTextMapPropagator()

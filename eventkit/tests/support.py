@@ -28,6 +28,14 @@ class Kafka:
     stack: Stack
 
 
+@dataclass(frozen=True)
+class Postgres:
+    """The server that all tests share, which one of them kills."""
+
+    url: str
+    stack: Stack
+
+
 async def until(
     condition: Callable[[], Awaitable[bool]],
     what: str,

@@ -2,62 +2,22 @@
 both: each has a client of its own."""
 
 import asyncio
-import hmac
 import os
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventkit.clock import SystemClock
-from eventkit.errors import Rejected
 from eventkit.eventstore import Cause, EventStore
-from eventkit.keys import KeyRing
+from eventkit.keys import KeyRing, PostgresKeyRing, migrate_keys
 from eventkit.postgres import make_engine, migrate
 from relaisctl.stack import Ports, Stack
 from relaisctl.stack.postgres import query
-
-
-class Key:
-    """AES-GCM with one key."""
-
-    def __init__(self) -> None:
-        self._aes = AESGCM(os.urandom(32))
-
-    def seal(self, plain: bytes, context: bytes) -> bytes:
-        nonce = os.urandom(12)
-        return nonce + self._aes.encrypt(nonce, plain, context)
-
-    def open(self, sealed: bytes, context: bytes) -> bytes:
-        return self._aes.decrypt(sealed[:12], sealed[12:], context)
-
-
-class Ring:
-    """Keys in memory."""
-
-    def __init__(self) -> None:
-        self._keys: dict[tuple[str, str], Key | None] = {}
-
-    async def ensure(self, client_id: str, subjects: Collection[str]) -> Mapping[str, Key]:
-        for subject in subjects:
-            if self._keys.setdefault((client_id, subject), Key()) is None:
-                raise Rejected("the person has been erased")
-        return await self.find(client_id, subjects)
-
-    async def find(self, client_id: str, subjects: Collection[str]) -> Mapping[str, Key]:
-        found = {subject: self._keys.get((client_id, subject)) for subject in subjects}
-        return {subject: key for subject, key in found.items() if key is not None}
-
-    async def erase(self, client_id: str, subjects: Collection[str]) -> None:
-        self._keys.update(dict.fromkeys([(client_id, subject) for subject in subjects]))
-
-    async def index(self, client_id: str, value: str) -> bytes:
-        return hmac.digest(client_id.encode(), value.encode(), "sha256")
 
 
 @dataclass(frozen=True)
@@ -96,6 +56,9 @@ def _databases(server: str, stack: Stack | None) -> Postgres:
 
     async def make_tables() -> None:
         await migrate(made.crm, "services.crm:migrations")
+        engine = make_engine(made.keys)
+        await migrate_keys(engine)
+        await engine.dispose()
 
     asyncio.run(make_tables())
     return made
@@ -110,8 +73,10 @@ async def engine(postgres: Postgres) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-async def keys() -> KeyRing:
-    return Ring()
+async def keys(postgres: Postgres) -> AsyncIterator[KeyRing]:
+    engine = make_engine(postgres.keys)
+    yield PostgresKeyRing(engine, {"test": bytes(32)})
+    await engine.dispose()
 
 
 @pytest.fixture
