@@ -114,7 +114,7 @@ def email(value: str, field: str = "emails") -> str:
     domain = domain.lower()
     labels = domain.split(".")
     if not (at and _LOCAL.fullmatch(local) and len(local.encode()) <= 64):
-        raise Invalid(field, "must be an email address, such as ann@example.com")
+        raise Invalid(field, "must be an email address")
     if len(labels) < 2 or labels[-1].isdigit() or not all(map(_LABEL.fullmatch, labels)):
         raise Invalid(field, "must be an email address: its domain is none")
     return f"{local}@{domain}"
