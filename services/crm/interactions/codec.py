@@ -117,10 +117,11 @@ def decode_call(record: Record) -> Said | None:
     return Said(kind, meta.client_id, event.call_id, meta.version, occurred_at, **said)
 
 
-def unknown_call(record: Record) -> tuple[str, str, int]:
-    """(client, call, version) of an event that `decode_call` knows no type of."""
-    event = CallEvent.FromString(record.value or b"")
-    return event.meta.client_id, event.call_id, event.meta.version
+def unknown_call(record: Record) -> tuple[str, str, int, bytes]:
+    """(client, call, version, as received) of an event that `decode_call` knows no type of."""
+    value = record.value or b""
+    event = CallEvent.FromString(value)
+    return event.meta.client_id, event.call_id, event.meta.version, value
 
 
 def _check_id(name: str, value: str, pattern: re.Pattern[str]) -> None:

@@ -8,8 +8,10 @@ own number, of somebody who may not be registered yet. It is resolved when it is
 Times are microseconds since 1970.
 """
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -64,20 +66,25 @@ calls = sa.Table(
     sa.Column("disposition", sa.Text),
     # What follows from both.
     sa.Column(
-        "reference", sa.Text, sa.Computed("coalesce(customer_id, nullif(customer_reference, ''))")
+        "reference",
+        sa.Text,
+        sa.Computed("coalesce(customer_id, nullif(customer_reference, ''))", persisted=True),
     ),
-    sa.Column("at", sa.BigInteger, sa.Computed("coalesce(arrived_at, first_at)")),
+    sa.Column("at", sa.BigInteger, sa.Computed("coalesce(arrived_at, first_at)", persisted=True)),
     sa.Column(
         "outcome",
         sa.Text,
         sa.Computed(
             "CASE WHEN connected_at IS NOT NULL THEN 'answered'"
             " WHEN abandoned_at IS NOT NULL THEN 'abandoned'"
-            " WHEN end_cause IN ('left-before-queue', 'phantom') THEN end_cause END"
+            " WHEN end_cause IN ('left-before-queue', 'phantom') THEN end_cause END",
+            persisted=True,
         ),
     ),
     sa.Column(
-        "waited_us", sa.BigInteger, sa.Computed("coalesce(answered_after_us, abandoned_after_us)")
+        "waited_us",
+        sa.BigInteger,
+        sa.Computed("coalesce(answered_after_us, abandoned_after_us)", persisted=True),
     ),
     sa.Index("calls_by_reference", "client_id", "reference", "at", "call_id"),
 )
@@ -138,7 +145,6 @@ helped = sa.Table(
     sa.Column("article_version", sa.Integer, nullable=False),
     sa.Column("agent_id", sa.Text, nullable=False),
     sa.Column("helped_at", sa.BigInteger, nullable=False),
-    sa.Index("call_articles_by_article", "client_id", "article_id"),
 )
 
 unknown_events = sa.Table(
@@ -410,7 +416,7 @@ async def timeline(
     connection: AsyncConnection, person: Person, before: Place | None, limit: int
 ) -> list[tuple[Place, Call | sa.Row[Any]]]:
     """What there is of a person, the newest first: calls, and rows of `timeline_entries`."""
-    references = sa.bindparam("references", list(person.references), type_=_TEXTS)
+    references = _array(person.references)
     call_place = sa.tuple_(calls.c.at, sa.literal(CALL, _ORDERED), calls.c.call_id)
     entries = timeline_entries.c
     entry_place = sa.tuple_(entries.at, entries.kind, entries.id)
@@ -457,7 +463,7 @@ async def call(connection: AsyncConnection, client_id: str, call_id: str) -> Cal
 async def _with_details(connection: AsyncConnection, rows: Sequence[sa.Row[Any]]) -> list[Call]:
     if not rows:
         return []
-    ids = sa.bindparam("ids", [row.call_id for row in rows], type_=_TEXTS)
+    ids = _array(row.call_id for row in rows)
     parts: list[dict[str, list[sa.Row[Any]]]] = []
     for table, order in (
         (notes, (notes.c.written_at, notes.c.note_id)),
@@ -474,3 +480,197 @@ async def _with_details(connection: AsyncConnection, rows: Sequence[sa.Row[Any]]
             by_call.setdefault(row.call_id, []).append(row)
         parts.append(by_call)
     return [Call(row, *(part.get(row.call_id, []) for part in parts)) for row in rows]
+
+
+# Win-back.
+
+# One row of the view is a refusal that the person has not taken back by accepting later. Of several
+# that fit, the last one stands for the person, also where it was given under a merged record.
+_REFUSALS = """
+SELECT r.customer_id, r.offer_id, r.reason, r.not_before, r.text, r.call_id, r.agent_id,
+    r.answered_at
+FROM refusals AS r
+LEFT JOIN LATERAL (
+    SELECT true AS is_there FROM person_answers(r.client_id, r.customer_id, r.offer_id) AS later
+    WHERE NOT later.accepted {matches_later}
+    AND (later.answered_at, later.call_id) > (r.answered_at, r.call_id)
+    LIMIT 1
+) AS again ON true
+WHERE r.client_id = :client_id AND r.offer_id = :offer_id {matches}
+AND again.is_there IS NULL {before}
+ORDER BY r.answered_at DESC, r.call_id DESC
+LIMIT :limit
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which refusals: of an offer, for a reason ("" is any), since a time (microseconds), by those
+    who may be asked again on `may_ask_on` (None: whenever)."""
+
+    offer_id: str
+    reason: str = ""
+    since: int | None = None
+    may_ask_on: date | None = None
+
+
+async def refusals(
+    connection: AsyncConnection,
+    client_id: str,
+    wanted: Wanted,
+    before: tuple[int, str] | None,
+    limit: int,
+) -> Sequence[sa.Row[Any]]:
+    """Who has refused: each person once, the latest refusal first; before: (answered_at, call_id).
+
+    Those who have accepted later, those whom crm does not know, and the erased are left out.
+    """
+    matches = ""
+    values: dict[str, Any] = {"client_id": client_id, "offer_id": wanted.offer_id, "limit": limit}
+    if wanted.reason:
+        matches += " AND {}.reason = :reason"
+        values["reason"] = wanted.reason
+    if wanted.since is not None:
+        matches += " AND {}.answered_at >= :since"
+        values["since"] = wanted.since
+    if wanted.may_ask_on is not None:
+        matches += " AND ({0}.not_before IS NULL OR {0}.not_before <= :may_ask_on)"
+        values["may_ask_on"] = wanted.may_ask_on
+    position = ""
+    if before is not None:
+        position = "AND (r.answered_at, r.call_id) < (:before_at, :before_call)"
+        values |= {"before_at": before[0], "before_call": before[1]}
+    query = _REFUSALS.format(
+        matches=matches.format("r", "r"),
+        matches_later=matches.format("later", "later"),
+        before=position,
+    )
+    return (await connection.execute(sa.text(query), values)).all()
+
+
+# What is held on a person.
+
+# What was written of a person while the call was taken for somebody else's is sealed with that
+# one's key, which stays: so the sealed bytes themselves have to go.
+_UNSEAL = sa.text(
+    "UPDATE events SET sealed = NULL, subject = NULL"
+    " WHERE stream_id = ANY (:streams) AND subject <> ALL (:own)"
+)
+
+
+class Holding:
+    """services.crm.holding.Holding of interactions."""
+
+    name = "interactions"
+
+    async def export(self, connection: AsyncConnection, person: Person) -> list[dict[str, Any]]:
+        """Every call and entry, oldest first, with all that was written of it."""
+        everything = await timeline(connection, person, None, sys.maxsize)
+        return [_exported(item) for _, item in reversed(everything)]
+
+    async def forget(self, connection: AsyncConnection, person: Person) -> Forgotten:
+        """Texts and the client's own numbers go; what is counted stays, under crm's id."""
+        mine = (
+            calls.c.client_id == person.client_id,
+            calls.c.reference == sa.any_(_array(person.references)),
+        )
+        call_ids = (await connection.scalars(sa.select(calls.c.call_id).where(*mine))).all()
+        cleaned = {}
+        for table in (notes, answers):
+            done = await connection.execute(
+                table.update()
+                .where(
+                    table.c.client_id == person.client_id,
+                    table.c.call_id == sa.any_(_array(call_ids)),
+                    table.c.text != "",
+                )
+                .values(text="")
+            )
+            cleaned[table.name] = done.rowcount
+        numbers = _array(set(person.references) - set(person.customer_ids))
+        survivor = person.customer_ids[0]
+        done = await connection.execute(
+            calls.update()
+            .where(
+                calls.c.client_id == person.client_id,
+                calls.c.call_id == sa.any_(_array(call_ids)),
+                calls.c.customer_reference == sa.any_(numbers),
+            )
+            .values(
+                customer_reference="",
+                customer_id=sa.func.coalesce(calls.c.customer_id, survivor),
+            )
+        )
+        cleaned[calls.name] = done.rowcount
+        done = await connection.execute(
+            timeline_entries.update()
+            .where(
+                timeline_entries.c.client_id == person.client_id,
+                timeline_entries.c.reference == sa.any_(numbers),
+            )
+            .values(reference=survivor)
+        )
+        cleaned[timeline_entries.name] = done.rowcount
+        written = await connection.scalars(
+            sa.union(
+                *(
+                    sa.select(table.c.call_id).where(
+                        table.c.client_id == person.client_id,
+                        table.c.call_id == sa.any_(_array(call_ids)),
+                    )
+                    for table in (notes, answers)
+                )
+            )
+        )
+        streams = {call_id: f"{person.client_id}/{CALL}/{call_id}" for call_id in written}
+        subjects = {subject_of(call_id, "") for call_id in streams}
+        await connection.execute(
+            _UNSEAL,
+            {
+                "streams": list(streams.values()),
+                "own": [*person.customer_ids, *subjects],
+            },
+        )
+        return Forgotten(subjects, cleaned)
+
+
+def subject_of(call_id: str, customer_id: str) -> str:
+    """Whose key seals what is written of a call: the customer's, or, unknown, the call's own."""
+    return customer_id or f"{CALL}/{call_id}"
+
+
+def _array(texts: Iterable[str]) -> sa.BindParameter[Any]:
+    return sa.bindparam(None, list(texts), type_=_TEXTS, unique=True)
+
+
+def _iso(us: int) -> str:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)).isoformat()
+
+
+def _exported(item: Call | sa.Row[Any]) -> dict[str, Any]:
+    if not isinstance(item, Call):
+        return {"kind": item.kind, "id": item.id, "at": _iso(item.at), **item.details}
+    row = item.row
+    return {
+        "kind": CALL,
+        "id": row.call_id,
+        "at": _iso(row.at),
+        "customer_reference": row.customer_reference or "",
+        "channel": row.channel or "",
+        "direction": row.direction or "",
+        "outcome": row.outcome or "",
+        "topic": list(row.topic_path or ()),
+        "disposition": row.disposition or "",
+        "notes": [{"at": _iso(one.written_at), "text": one.text} for one in item.notes],
+        "answers": [
+            {
+                "at": _iso(one.answered_at),
+                "offer_id": one.offer_id,
+                "accepted": one.accepted,
+                "reason": one.reason,
+                "not_before": one.not_before.isoformat() if one.not_before else None,
+                "text": one.text,
+            }
+            for one in item.answers
+        ],
+    }
