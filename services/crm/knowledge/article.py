@@ -132,8 +132,8 @@ def decide(command: Command, state: Article) -> list[Event]:
                 raise NotFound("article")
             if 0 < version <= state.published:
                 return []
-            if version != state.draft:
-                raise Rejected("is not the draft", "version")
+            if not state.draft or version != state.draft:
+                raise Rejected("there is no draft of this number", "version")
             content = state.content
             starts_at = at if content.valid_from is None else start_of(content.valid_from, zone)
             if content.valid_until is None:

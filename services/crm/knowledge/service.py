@@ -4,12 +4,14 @@ from collections.abc import Awaitable, Callable
 from datetime import date, timedelta, tzinfo
 from typing import Final
 
-from eventkit.errors import NotFound
+from eventkit.decider import Invalid, NotFound
 from eventkit.eventstore import Answer, Category, Cause, EventStore, Transaction
 from eventkit.ids import derived_id
 from services.crm.knowledge import store
 from services.crm.knowledge.article import (
     ARTICLE,
+    FIRST_DAY,
+    LAST_DAY,
     Article,
     Command,
     Content,
@@ -100,7 +102,7 @@ class Knowledge:
         client's zone), or all that are not withdrawn. Raises Invalid(q)."""
         query = parse(text, typing)
         where = store.Filter(
-            client_id, await self.at(client_id, on), language, kind, tag, any_validity
+            client_id, await self._at(client_id, on), language, kind, tag, any_validity
         )
         async with self._events.engine.connect() as connection:
             return await store.search(connection, query, where, limit)
@@ -110,7 +112,7 @@ class Knowledge:
     ) -> store.Row:
         """This version; or the one that was valid on a day; or, without either, the one in force
         and, where none is, the last that was published. Raises NotFound."""
-        at = await self.at(client_id, on)
+        at = await self._at(client_id, on)
         async with self._events.engine.connect() as connection:
             row = await store.read(
                 connection,
@@ -141,7 +143,7 @@ class Knowledge:
             raise NotFound("draft")
         return row
 
-    async def list(
+    async def articles(
         self,
         client_id: str,
         state: str,
@@ -166,10 +168,12 @@ class Knowledge:
             raise NotFound("article")
         return found
 
-    async def at(self, client_id: str, on: date | None) -> int:
-        """The last moment of a day in the client's zone; now, without one."""
+    async def _at(self, client_id: str, on: date | None) -> int:
+        """The last moment of a day in the client's zone; now, without one. Raises Invalid(on)."""
         if on is None:
             return self._events.clock.now_us()
+        if not FIRST_DAY <= on <= LAST_DAY:
+            raise Invalid("on", f"must be between {FIRST_DAY} and {LAST_DAY}")
         return start_of(on + timedelta(days=1), await self._zone(client_id)) - 1
 
 

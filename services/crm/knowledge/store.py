@@ -11,7 +11,15 @@ from functools import reduce
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, REGCONFIG, TSQUERY, TSVECTOR, array, insert
+from sqlalchemy.dialects.postgresql import (
+    ARRAY,
+    REGCONFIG,
+    TSQUERY,
+    TSVECTOR,
+    array,
+    distinct_on,
+    insert,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventkit.eventstore import Change, Recorded
@@ -268,7 +276,7 @@ word that more articles have says little about any of them."""
 HELPFUL: Final = 300
 """How many of the articles that have helped most are ranked, whenever they have the words."""
 DAY_US: Final = 86_400_000_000
-WEIGHTS: Final[sa.ColumnElement[Any]] = sa.literal_column("'{0.1, 0.3, 0.6, 1.0}'::real[]")
+WEIGHTS: Final[sa.ColumnElement[Any]] = sa.literal_column("'{0.3, 0.3, 0.6, 1.0}'::real[]")
 MARK, UNMARK = "\x02", "\x03"
 """Control characters, which no article has."""
 
@@ -356,8 +364,11 @@ def _best(
     )
     found = sa.union(*(part.limit(CANDIDATES) for part in candidates), proven).subquery()
 
-    # The heading counts by how much of the question it has, the text by how near the words are.
-    heading = sa.func.ts_rank(WEIGHTS, v.c.heading, asked.c.any)
+    # The heading counts by how much of the question it has, and a little more where it has the
+    # very words; the text by how near to each other the words are.
+    heading = 1.5 * sa.func.ts_rank(WEIGHTS, v.c.heading, asked.c.any) + 0.3 * sa.func.ts_rank(
+        WEIGHTS, v.c.heading, asked.c.exact
+    )
     rank = (
         sa.func.ts_rank_cd(WEIGHTS, v.c.words, asked.c.query, 1 | 32)
         if all_words
@@ -365,7 +376,7 @@ def _best(
     )
     age = sa.func.greatest(where.at - v.c.published_at, 0) / (180.0 * DAY_US)
     score = (
-        (1.5 * heading + rank)
+        (heading + rank)
         * (1 + 0.1 * sa.func.ln(1 + a.c.helped))
         * (1 + 0.1 * sa.func.exp(-age))
         * sa.case((now, 1.0), else_=0.5)
@@ -377,6 +388,7 @@ def _best(
             asked.c.any,
             score.label("score"),
             now.label("in_force"),
+            sa.literal(where.at, sa.BigInteger).label("asked_at"),
         )
         .join_from(found, asked, asked.c.language == found.c.language)
         .join(
@@ -391,7 +403,7 @@ def _best(
         # What is excluded may be in the text of an article whose heading was found.
         .where(v.c.words.op("@@")(asked.c.query))
         # One version of each article: the one in force, or the latest.
-        .distinct(v.c.article_id)
+        .ext(distinct_on(v.c.article_id))
         .order_by(v.c.article_id, now.desc(), v.c.version.desc())
         .subquery()
     )
@@ -405,7 +417,7 @@ def _asked(query: Query, client_id: str, languages: Sequence[str], all_words: bo
     """A row for each language: what is looked for there, in that language's stems.
 
     query: what must be there. scoped: the same among the client's articles in the language.
-    any: each word that is wanted, by itself.
+    any: each word that is wanted, by itself. exact: the same, just as they were typed.
     """
     given = sa.values(
         sa.column("language", sa.Text), sa.column("configuration", sa.Text), name="given"
@@ -416,15 +428,20 @@ def _asked(query: Query, client_id: str, languages: Sequence[str], all_words: bo
         found = sa.func.knowledge_query(config, term.text, term.prefix, type_=TSQUERY)
         return sa.func.tsquery_not(found) if term.excluded else found
 
+    def exactly(term: Term) -> sa.ColumnElement[Any]:
+        return sa.func.phraseto_tsquery("simple", sa.func.knowledge_fold(term.text), type_=TSQUERY)
+
     def all_of(terms: Sequence[Term]) -> sa.ColumnElement[Any]:
         return reduce(sa.func.tsquery_and, map(of, terms))
 
     def some_of(terms: Sequence[Term]) -> sa.ColumnElement[Any]:
-        """Any of the words, and still every phrase, and nothing that is excluded."""
+        """Still every phrase, and nothing that is excluded; of the words any or, where there is a
+        phrase, none."""
         words = [of(term) for term in terms if not (term.phrase or term.excluded)]
-        others = [of(term) for term in terms if term.phrase or term.excluded]
-        either = [reduce(sa.func.tsquery_or, words)] if words else []
-        return reduce(sa.func.tsquery_and, [*either, *others])
+        phrases = [of(term) for term in terms if term.phrase and not term.excluded]
+        excluded = [of(term) for term in terms if term.excluded]
+        wanted = phrases or [reduce(sa.func.tsquery_or, words)]
+        return reduce(sa.func.tsquery_and, wanted + excluded)
 
     required = all_of if all_words else some_of
     built = (
@@ -432,6 +449,7 @@ def _asked(query: Query, client_id: str, languages: Sequence[str], all_words: bo
             given.c.language,
             reduce(sa.func.tsquery_or, map(required, query.alternatives)).label("query"),
             reduce(sa.func.tsquery_or, map(of, query.wanted)).label("any"),
+            reduce(sa.func.tsquery_or, map(exactly, query.wanted)).label("exact"),
         )
         .select_from(given)
         .subquery()
@@ -519,6 +537,7 @@ def _readable(at: int) -> sa.Select[Any]:
             *(column for column in versions.c if column.name not in ("heading", "words")),
             articles.c.helped,
             in_force(at).label("in_force"),
+            sa.literal(at, sa.BigInteger).label("asked_at"),
         )
         .join_from(
             versions,
