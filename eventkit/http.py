@@ -26,7 +26,6 @@ import asyncio
 import base64
 import binascii
 import contextlib
-import hashlib
 import json
 import logging
 import re
@@ -43,6 +42,7 @@ from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response, Se
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from opentelemetry import trace
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -55,7 +55,9 @@ from pydantic import (
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from eventkit import telemetry
 from eventkit.callers import Caller, Callers, Forbidden, Role, Unauthenticated
+from eventkit.causes import KEY, Index, make_cause
 from eventkit.errors import InvalidMessage, NotFound, Rejected, Unavailable
 from eventkit.eventstore import Cause
 from eventkit.privatelog import anonymous_trace
@@ -165,6 +167,7 @@ class Body(BaseModel):
 class _Edge:
     callers: Callers | None
     known_client: Callable[[str], Awaitable[bool]] | None
+    index: Index | None
 
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="bearer", bearerFormat="JWT")
@@ -230,9 +233,7 @@ Key = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        min_length=1,
-        max_length=200,
-        pattern=r"^[\x21-\x7e]+$",
+        pattern=KEY,
         description="The same key with the same request has one effect, and one answer.",
         examples=["7b1c9a52-0d7e-4f4e-9d61-2f3f1c1b8a10"],
     ),
@@ -246,7 +247,6 @@ Correlation = Annotated[
         examples=["call-2031"],
     ),
 ]
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 async def _cause(
@@ -272,25 +272,25 @@ async def _centre_cause(
 async def _cause_of(
     request: Request, caller: Caller, client_id: str, key: str | None, correlation: str | None
 ) -> Cause:
-    traceparent = request.headers.get("traceparent", "")
-    return Cause(
+    return await make_cause(
+        caller,
         client_id,
-        caller.name,
-        idempotency_key=key,
-        fingerprint=b"" if key is None else await _fingerprint(request),
-        correlation_id=correlation or "",
-        traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else "",
+        key,
+        b"" if key is None else await _asked(request),
+        request.headers.get("traceparent", ""),
+        correlation or "",
+        request.app.state.edge.index,
     )
 
 
-async def _fingerprint(request: Request) -> bytes:
-    """SHA-256 of what is asked: method, path, query, and the JSON whatever its order and blanks."""
+async def _asked(request: Request) -> bytes:
+    """Method, path, query, and the JSON, whatever the order of its fields and its blanks."""
     try:
         body = json.dumps(await request.json(), sort_keys=True, separators=(",", ":")).encode()
     except (ValueError, RecursionError):
         body = await request.body()
-    asked = "\n".join((request.method, request.url.path, request.url.query))
-    return hashlib.sha256(asked.encode("utf-8", "surrogatepass") + b"\n" + body).digest()
+    head = "\n".join((request.method, request.url.path, request.url.query, ""))
+    return head.encode("utf-8", "surrogatepass") + body
 
 
 CauseOf = Annotated[Cause, Depends(_cause)]
@@ -509,28 +509,44 @@ async def _http(_: Request, error: Exception) -> Response:
     return problem(error.status_code, str(error.detail), headers=headers)
 
 
-class Unforeseen:
-    """Answers 500 to what nobody foresaw and logs where it was, without the error's text: those of
-    databases and validators quote the values that they were given."""
+class Outermost:
+    """A span for each request, by its route and never its URL; and 500 for what nobody foresaw,
+    logged with its place and without its text: those of databases and validators quote values."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 0
 
         async def sending(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
+            nonlocal status
+            status = message.get("status", status)
             await send(message)
 
-        try:
-            await self._app(scope, receive, sending)
-        except Exception as error:
-            log.error("unforeseen: %s", anonymous_trace(error))
-            if not started:
-                answer = problem(500, "unforeseen; the log of this process says more")
-                await answer(scope, receive, send)
+        headers = [(name.decode("latin-1"), value) for name, value in scope["headers"]]
+        with telemetry.tracer.start_as_current_span(
+            scope["method"],
+            telemetry.context_of(headers),
+            trace.SpanKind.SERVER,
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                await self._app(scope, receive, sending)
+            except Exception as error:
+                log.error("unforeseen: %s", anonymous_trace(error))
+                if not status:
+                    answer = problem(500, "unforeseen; the log of this process says more")
+                    await answer(scope, receive, sending)
+            if span.is_recording():
+                route = getattr(scope.get("route"), "path", "")
+                span.update_name(f"{scope['method']} {route}".rstrip())
+                span.set_attribute("http.route", route)
+                span.set_attribute("http.response.status_code", status)
 
 
 # Limits.
@@ -651,19 +667,27 @@ def make_app(
     max_body: int = MAX_BODY,
     checks: Sequence[Callable[[], Awaitable[None]]] = (),
     description: str = "",
+    index: Index | None = None,
 ) -> FastAPI:
     """The ASGI application, without endpoints but for its health.
 
     callers: None where nobody has to say who they are. known_client: whether a client is
     registered; None: every client is. max_body: bytes of a request. checks: each raises
-    Unavailable while the service is not ready.
+    Unavailable while the service is not ready. index: the keyed hash of a client's value
+    (KeyRing.index), for fingerprints; see causes.make_cause.
     """
     app = _Application(
-        title=title, version=version, description=description, docs_url=None, redoc_url=None
+        title=title,
+        version=version,
+        description=description,
+        docs_url=None,
+        redoc_url=None,
+        # Its spans have the URL and its logs the errors' texts; `Outermost` says what is needed.
+        telemetry={"tracing": False, "logs": False, "auto_configure": False},
     )
-    app.state.edge = _Edge(callers, known_client)
+    app.state.edge = _Edge(callers, known_client, index)
     app.add_middleware(BodyLimit, max_body=max_body)
-    app.add_middleware(Unforeseen)
+    app.add_middleware(Outermost)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(InvalidMessage, invalid)
     app.add_exception_handler(Rejected, _rejected)

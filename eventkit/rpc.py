@@ -29,7 +29,6 @@ Behaviours raise the same errors as behind HTTP:
 A call whose deadline is over, or whose caller has gone, is cancelled where it waits.
 """
 
-import hashlib
 import logging
 import re
 import time
@@ -49,6 +48,7 @@ from opentelemetry.context import Context as Trace
 
 from eventkit import telemetry
 from eventkit.callers import Caller, Callers, Forbidden, Role, Unauthenticated
+from eventkit.causes import KEY, Index, make_cause
 from eventkit.errors import InvalidMessage, NotFound, Rejected, Unavailable
 from eventkit.eventstore import Cause
 from eventkit.privatelog import anonymous_trace
@@ -62,9 +62,6 @@ RETRY_S = 1
 
 Context = grpc.aio.ServicerContext[Any, Any]
 KnownClient = Callable[[str], Awaitable[bool]]
-
-_KEY = re.compile(r"[\x21-\x7e]{1,200}")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +109,20 @@ async def start_server(
     known_client: KnownClient | None = None,
     max_message: int = MAX_MESSAGE,
     invalid: tuple[type[Exception], ...] = (),
+    index: Index | None = None,
 ) -> tuple[grpc.aio.Server, int]:
     """Listen on host:port; returns the server and its real port. Health and reflection included.
 
     services: methods by the services' full names. callers: None where nobody has to say who they
     are. known_client: None: every client is registered. max_message: bytes of one request.
-    invalid: errors with `field` and `reason` to be treated as Invalid. Raises RuntimeError.
+    invalid: errors with `field` and `reason` to be treated as Invalid. index: as in http.make_app.
+    Raises RuntimeError.
     """
     server = grpc.aio.server(
         options=[("grpc.max_receive_message_length", max_message), ("grpc.so_reuseport", 0)],
         maximum_concurrent_rpcs=MAX_CALLS,
     )
-    edge = _Edge(callers, known_client, (InvalidMessage, *invalid))
+    edge = _Edge(callers, known_client, (InvalidMessage, *invalid), index)
     healthy = health.aio.HealthServicer()  # type: ignore[attr-defined]
     for service, methods in services.items():
         handlers = {
@@ -150,6 +149,7 @@ class _Edge:
     callers: Callers | None
     known_client: KnownClient | None
     invalid: tuple[type[Exception], ...]
+    index: Index | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,16 +188,17 @@ async def cause_of(
     Raises NotFound("client") and Invalid("idempotency_key").
     """
     await client_of(client_id, context)
-    if idempotency_key and not _KEY.fullmatch(idempotency_key):
+    if idempotency_key and not re.match(KEY, idempotency_key):
         raise InvalidMessage("idempotency_key", "1 to 200 visible ASCII characters")
-    asked = _call.get().method.encode() + b"\n" + request.SerializeToString(deterministic=True)
-    traceparent = str(_metadata(context).get("traceparent", ""))
-    return Cause(
+    call = _call.get()
+    return await make_cause(
+        caller_of(context),
         client_id,
-        caller_of(context).name,
-        idempotency_key=idempotency_key or None,
-        fingerprint=hashlib.sha256(asked).digest() if idempotency_key else b"",
-        traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else "",
+        idempotency_key or None,
+        call.method.encode() + b"\n" + request.SerializeToString(deterministic=True),
+        str(_metadata(context).get("traceparent", "")),
+        "",
+        call.edge.index,
     )
 
 
