@@ -142,7 +142,7 @@ class CatalogueBody(Body):
         )
 
 
-class Changed(BaseModel):
+class CatalogueVersion(BaseModel):
     """version: of the client's catalogue now. changes: the events that it took; 0 for a repeat."""
 
     version: int
@@ -173,7 +173,7 @@ def router(service: Catalogues) -> APIRouter:
         prefix="/v1/clients/{client_id}/catalogue", tags=["catalogue"], route_class=_YamlRoute
     )
     change: dict[str, Any] = {
-        "response_model": Changed,
+        "response_model": CatalogueVersion,
         "dependencies": [require("supervisor")],
         "responses": problems(409),
     }

@@ -427,12 +427,11 @@ async def timeline(
         entries.client_id == person.client_id, entries.reference == sa.any_(references)
     )
     if before is not None:
-        some_calls = some_calls.where(
-            calls.c.at <= before[0], call_place < sa.tuple_(*map(sa.literal, before))
+        place = sa.tuple_(
+            sa.literal(before[0], sa.BigInteger), *(sa.literal(one) for one in before[1:])
         )
-        some_entries = some_entries.where(
-            entries.at <= before[0], entry_place < sa.tuple_(*map(sa.literal, before))
-        )
+        some_calls = some_calls.where(calls.c.at <= before[0], call_place < place)
+        some_entries = some_entries.where(entries.at <= before[0], entry_place < place)
     call_rows = await connection.execute(
         some_calls.order_by(calls.c.at.desc(), calls.c.call_id.desc()).limit(limit)
     )

@@ -70,15 +70,16 @@ class Timelines:
             {one.client_id for _, one in said} | {event[0] for _, event in unknown}
         )
         if strangers:
-            error = InvalidMessage("client_id", "not registered")
-            bad += [Bad(record, error) for record, one in said if one.client_id in strangers]
-            bad += [Bad(record, error) for record, event in unknown if event[0] in strangers]
+            stranger = InvalidMessage("client_id", "not registered")
+            bad += [Bad(record, stranger) for record, one in said if one.client_id in strangers]
+            bad += [Bad(record, stranger) for record, event in unknown if event[0] in strangers]
         calls = Calls()
         calls.add(one for _, one in said if one.client_id not in strangers)
-        await self._put(calls, [event for _, event in unknown if event[0] not in strangers])
-        if unknown:
-            UNKNOWN_EVENTS.add(len(unknown))
-            log.warning("%s: %d events of an unknown type are kept", batch.token, len(unknown))
+        kept = [event for _, event in unknown if event[0] not in strangers]
+        await self._put(calls, kept)
+        if kept:
+            UNKNOWN_EVENTS.add(len(kept))
+            log.warning("%s: %d events of an unknown type are kept", batch.token, len(kept))
         return sorted(bad, key=lambda each: each.record.offset)
 
     async def _strangers(self, clients: set[str]) -> set[str]:
