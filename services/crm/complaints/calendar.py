@@ -1,8 +1,8 @@
 """Business hours: how much of them lies between two moments, and when so much of them has passed.
 
 A moment is business time when the clock on the client's wall shows a time within the hours of its
-day. What is counted is elapsed time: where the clocks go forward, the hour that does not exist is not
-counted; where they go back, the hour that comes twice is counted twice.
+day. What is counted is elapsed time: where the clocks go forward, the hour that does not exist is
+not counted; where they go back, the hour that comes twice is counted twice.
 
 Moments are microseconds since 1970, UTC. Days are dates in the client's zone. Pure.
 """
@@ -74,8 +74,8 @@ class Calendar:
     def add(self, at: int, business_us: int) -> int:
         """The first moment, not before `at`, until which so much business time has passed.
 
-        `at` itself for nothing or less. What ends with the hours of a day ends at their closing, not
-        at the next opening. Raises OverflowError where that is beyond the year 9999.
+        `at` itself for nothing or less. What ends with the hours of a day ends at their closing,
+        not at the next opening. Raises OverflowError where that is beyond the year 9999.
         """
         if business_us <= 0:
             return at

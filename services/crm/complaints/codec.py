@@ -1,4 +1,4 @@
-"""Events of complaints and wishes as messages of complaint-events: ids and codes, nothing personal."""
+"""Events of complaints and wishes as messages of complaint-events: ids and codes, no texts."""
 
 from typing import Any
 

@@ -4,13 +4,13 @@
                    ^ paused <-> resumed (waiting for the customer)                |
                    +------------------ appealed | reopened <----------------------+
 
-Every event says at which moment it happened (`at`, microseconds since 1970) and carries the clocks as
-they are from then on, so that a fold needs no calendar. A moment is never before the one that the
-stream knows already: who reports late finds the clocks as they are.
+Every event says at which moment it happened (`at`, microseconds since 1970) and carries the clocks
+as they are from then on, so that a fold needs no calendar. A moment is never before the one that
+the stream knows already: who reports late finds the clocks as they are.
 
 A clock runs out the moment its target is used up; what stops it has to come before. Whoever comes
-first notices it: the timer, or the next command, which then records it ahead of what it does. Either
-way it happened at the due time, and it happens once.
+first notices it: the timer, or the next command, which then records it ahead of what it does.
+Either way it happened at the due time, and it happens once.
 """
 
 import re

@@ -1,12 +1,13 @@
-"""What a client has promised about complaints, in versions: its hours, its targets, its words. Pure.
+"""What a client promises about complaints, in versions: its hours, its targets, its words. Pure.
 
-A complaint keeps the version that it was opened under until it is put under another one by a command:
-a new policy moves no promise that was made. The days of the holidays are in the event, so that
-another release of a holidays' library changes no clock either.
+A complaint keeps the version that it was opened under until it is put under another one by a
+command: a new policy moves no promise that was made. The days of the holidays are in the event, so
+that another release of a holidays' library changes no clock either.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 
 from eventkit.decider import Decider, Invalid
 from services.crm.complaints.calendar import DAY, MINUTE, Calendar
@@ -24,7 +25,7 @@ MAX_CODES = 200
 @dataclass(frozen=True, slots=True)
 class Policy:
     """country, subdivision: whose public holidays are in the calendar; ISO 3166, "" for none.
-
+    closed_days: the client's own, which are among the calendar's holidays, too.
     upheld_reasons, rejected_reasons, remedies: the codes that verdicts and remedies choose from.
     """
 
@@ -35,6 +36,7 @@ class Policy:
     remedies: tuple[str, ...]
     country: str = ""
     subdivision: str = ""
+    closed_days: tuple[date, ...] = ()
 
     def rules(self, version: int) -> Rules:
         """What the clocks need of it."""

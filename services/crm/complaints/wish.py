@@ -1,4 +1,4 @@
-"""What customers and departments would like: expressed, supported, merged, granted or declined. Pure.
+"""What customers and departments would like: expressed, supported, merged, granted, declined. Pure.
 
 A wish counts its voices: whoever expressed or supported it, each customer and each department once.
 Merged into another it keeps its own voices, and the other counts them as its own; unmerged it takes
@@ -164,9 +164,7 @@ def _express(command: ExpressWish, state: Wish) -> list[Event]:
     if command.topic_id:
         check_id("topic_id", command.topic_id)
     check_text("text", command.text, required=True)
-    made = WishExpressed(
-        command.at, command.voice, command.call_id, command.topic_id, command.text
-    )
+    made = WishExpressed(command.at, command.voice, command.call_id, command.topic_id, command.text)
     if state.expressed is None:
         return [made]
     if replace(made, at=0, text="") == replace(state.expressed, at=0, text=""):
