@@ -104,7 +104,8 @@ def phone(value: str, region: str | None, field: str = "phones") -> str:
 
 def phones(values: Sequence[str], region: str | None, field: str = "phones") -> tuple[str, ...]:
     """E.164 each, without repeats, the order kept."""
-    return _distinct((phone(value, region, field) for value in values), len(values), field)
+    few = _limited(values, field)
+    return tuple(dict.fromkeys(phone(value, region, field) for value in few))
 
 
 def email(value: str, field: str = "emails") -> str:
@@ -122,8 +123,13 @@ def email(value: str, field: str = "emails") -> str:
 
 def emails(values: Sequence[str], field: str = "emails") -> tuple[str, ...]:
     """Without those that differ in upper and lower case only, the order kept."""
+    return distinct_emails(email(value, field) for value in _limited(values, field))
+
+
+def distinct_emails(values: Iterable[str]) -> tuple[str, ...]:
+    """One of those that differ in upper and lower case only, the first."""
     found: dict[str, str] = {}
-    for each in _distinct((email(value, field) for value in values), len(values), field):
+    for each in values:
         found.setdefault(email_key(each), each)
     return tuple(found.values())
 
@@ -133,10 +139,10 @@ def email_key(value: str) -> str:
     return value.casefold()
 
 
-def _distinct(values: Iterable[str], count: int, field: str) -> tuple[str, ...]:
-    if count > MAX_CONTACTS:
+def _limited(values: Sequence[str], field: str) -> Sequence[str]:
+    if len(values) > MAX_CONTACTS:
         raise Invalid(field, f"has more than {MAX_CONTACTS}")
-    return tuple(dict.fromkeys(values))
+    return values
 
 
 def language(value: str, field: str = "language") -> str:

@@ -204,8 +204,7 @@ class Known:
 
     @property
     def emails(self) -> tuple[str, ...]:
-        found = {contact.email_key(e): e for each in self.records[::-1] for e in each.emails[::-1]}
-        return tuple(reversed(found.values()))
+        return contact.distinct_emails(email for each in self.records for email in each.emails)
 
     def first(self, name: str) -> str:
         """A text of the first record that has one."""
