@@ -566,6 +566,7 @@ class SurveyQuestionAnswered(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
     DATE_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
     survey_id: _builtins.str
     questionnaire_id: _builtins.str
     questionnaire_version: _builtins.int
@@ -575,6 +576,10 @@ class SurveyQuestionAnswered(_message.Message):
     @_builtins.property
     def options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The answer, where it is no free text: the ids of the chosen options, a decimal, or YYYY-MM-DD."""
+
+    @_builtins.property
+    def dropped(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Questions answered before that can come no more: their answers no longer count."""
 
     def __init__(
         self,
@@ -586,10 +591,11 @@ class SurveyQuestionAnswered(_message.Message):
         options: _abc.Iterable[_builtins.str] | None = ...,
         number: _builtins.str = ...,
         date: _builtins.str = ...,
+        dropped: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "number", b"number", "options", b"options", "question_id", b"question_id", "questionnaire_id", b"questionnaire_id", "questionnaire_version", b"questionnaire_version", "survey_id", b"survey_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "dropped", b"dropped", "number", b"number", "options", b"options", "question_id", b"question_id", "questionnaire_id", b"questionnaire_id", "questionnaire_version", b"questionnaire_version", "survey_id", b"survey_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
