@@ -6,18 +6,25 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from pathlib import Path
 
 from eventkit import faustkit, telemetry
+from eventkit.clock import SystemClock
 from eventkit.consumer import BatchConsumer
 from eventkit.deadletter import DeadLetters
 from eventkit.errors import InvalidMessage, Rejected
+from eventkit.eventstore import EventStore
 from eventkit.health import HealthServer
+from eventkit.keys import PostgresKeyRing
 from eventkit.logfold import LogFold
+from eventkit.postgres import make_engine
 from eventkit.producer import Producer
 from eventkit.records import Bad, Batch, Message, Record
+from eventkit.relay import Relay
 from eventkit.settings import KafkaSettings
+from eventkit.tests.accounts import ACCOUNTS
+from eventkit.timers import TimerWorker
 
 
 def kill_myself() -> None:
@@ -143,10 +150,61 @@ def each(bootstrap: str, topic: str, outputs: str, group: str, port: str) -> int
     return faustkit.run_worker(app, start=start, stop=stop)
 
 
+class DyingProducer(Producer):
+    """Is killed when Kafka has acknowledged a batch, before anybody has heard of it."""
+
+    batches_left = 3
+
+    async def send_many(self, messages: Iterable[Message] | AsyncIterable[Message]) -> int:
+        count = await super().send_many(messages)
+        self.batches_left -= count > 0
+        if self.batches_left == 0:
+            kill_myself()
+        return count
+
+
+def relay(bootstrap: str, database: str, batch: str, dies: str) -> int:
+    """The relay, which dies in the middle of its third batch, or does not."""
+
+    async def main() -> None:
+        engine = make_engine(database)
+        async with (DyingProducer if dies == "dies" else Producer)(bootstrap) as producer:
+            relay = Relay(engine, producer, batch=int(batch))
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, relay.stop)
+            await relay.run()
+        await engine.dispose()
+
+    asyncio.run(main())
+    return 0
+
+
+def timers(_: str, database: str) -> int:
+    """A worker for the timers of accounts.py."""
+
+    async def main() -> None:
+        engine, keys = make_engine(database), make_engine(database)
+        store = EventStore(engine, PostgresKeyRing(keys, {"test": bytes(32)}), SystemClock())
+        worker = TimerWorker(store, [ACCOUNTS])
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
+        await worker.run()
+        await store.close()
+        await engine.dispose()
+        await keys.dispose()
+
+    asyncio.run(main())
+    return 0
+
+
 def main() -> int:
     name, *arguments = sys.argv[1:]
     telemetry.setup(name, KafkaSettings(log_level="WARNING"))
-    programs: dict[str, Callable[..., int]] = {"consume": consume, "fold": fold, "each": each}
+    programs: dict[str, Callable[..., int]] = {
+        "consume": consume,
+        "each": each,
+        "fold": fold,
+        "relay": relay,
+        "timers": timers,
+    }
     return programs[name](*arguments)
 
 
