@@ -138,9 +138,13 @@ class Consent:
     def known(self) -> bool:
         return self.given_at is not None or self.withdrawn_at is not None
 
+    def own_subject(self, consent_id: str) -> str:
+        """What its own key is for: another one after each erasure."""
+        return f"{consent_id}/{self.erasures}"
+
     def subject(self, consent_id: str) -> str:
-        """Whose key seals it: the customer's, or one of its own where nobody is named."""
-        return self.customer_id or f"{consent_id}/{self.erasures}"
+        """Whose key seals it: the customer's, or its own where nobody is named."""
+        return self.customer_id or self.own_subject(consent_id)
 
 
 def decide(command: Command, state: Consent) -> list[Event]:

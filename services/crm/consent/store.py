@@ -8,6 +8,7 @@ Times are microseconds since 1970.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -41,7 +42,7 @@ CONSENTS = sa.Table(
     sa.Column("given_at", sa.BigInteger),
     sa.Column("expires_at", sa.BigInteger),
     sa.Column("withdrawn_at", sa.BigInteger),
-    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("own_subject", sa.Text, nullable=False),
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Index("consents_of_address", "client_id", "address_hash"),
     sa.Index(
@@ -51,7 +52,8 @@ CONSENTS = sa.Table(
         postgresql_where=sa.text("customer_id <> ''"),
     ),
 )
-"""customer_id, proof: empty where there is none. subject: whose key seals what it says."""
+"""customer_id, proof: empty where there is none. own_subject: of the key that seals what names no
+customer. Neither given_at nor withdrawn_at: its person was erased."""
 
 ERASED_ADDRESSES = sa.Table(
     "erased_addresses",
@@ -143,7 +145,7 @@ async def project_consents(
             "given_at": change.after.given_at,
             "expires_at": change.after.expires_at,
             "withdrawn_at": change.after.withdrawn_at,
-            "subject": change.after.subject(change.id),
+            "own_subject": change.after.own_subject(change.id),
             "version": change.version,
         }
         for change in changes
@@ -491,7 +493,7 @@ WITH q AS (
     SELECT DISTINCT client_id FROM q
 )
 SELECT 'c', q.n, q.client_id, k.consent_id, k.version, k.given_at, k.expires_at, k.withdrawn_at,
-    NULL::jsonb
+    NULL::text
 FROM q JOIN consents k ON k.client_id = q.client_id AND k.consent_id = q.consent_id
 UNION ALL
 SELECT 'x', q.n, q.client_id, '', 0, e.erased_at, NULL, NULL, NULL
@@ -507,11 +509,11 @@ FROM q JOIN do_not_call_entries e
     ON e.client_id = '{CENTRE}' AND e.address_hash = q.centre_hash AND e.until_version IS NULL
 UNION ALL
 SELECT 'l', 0, l.client_id, l.list_id, l.version, l.as_of, NULL, NULL,
-    jsonb_build_array(l.name, l.kind, l.channels, l.purposes, l.max_age_days, l.required)
+    jsonb_build_array(l.name, l.kind, l.channels, l.purposes, l.max_age_days, l.required)::text
 FROM do_not_call_lists l
 WHERE NOT l.retired AND (l.client_id IN (SELECT client_id FROM c) OR l.client_id = '{CENTRE}')
 UNION ALL
-SELECT 'p', 0, p.client_id, '', p.version, NULL, NULL, NULL, p.rules
+SELECT 'p', 0, p.client_id, '', p.version, NULL, NULL, NULL, p.rules::text
 FROM contact_policies p WHERE p.client_id IN (SELECT client_id FROM c)
 """
 
@@ -630,14 +632,20 @@ def _form(channel: Channel, text: str) -> str | None:
 async def consents_of(
     connection: AsyncConnection, keys: KeyRing, person: Person
 ) -> list[sa.Row[Any]]:
-    """Their consents: those that name them, and those of their addresses that name nobody."""
+    """Their consents: those that name them, and those of their addresses that name nobody. Not
+    those that were erased before, with whoever they were of."""
     rows = await find_consents(
         connection,
         person.client_id,
         hashes=await address_hashes(keys, person),
         customer_ids=person.customer_ids,
     )
-    return [row for row in rows if not row.customer_id or row.customer_id in person.customer_ids]
+    return [
+        row
+        for row in rows
+        if (row.given_at is not None or row.withdrawn_at is not None)
+        and (not row.customer_id or row.customer_id in person.customer_ids)
+    ]
 
 
 class Holding:
@@ -652,22 +660,25 @@ class Holding:
         found: list[dict[str, Any]] = []
         for row in await consents_of(connection, self._store.keys, person):
             for recorded in await self._store.history(CONSENT, person.client_id, row.consent_id):
+                said = asdict(recorded.event)
+                del said["address_hash"]
+                for name in ("given_at", "expires_at", "withdrawn_at", "erased_at"):
+                    if said.get(name) is not None:
+                        said[name] = _rfc3339(said[name])
                 found.append(
                     {
-                        "event": type(recorded.event).__name__,
-                        "recorded_at": recorded.recorded_at,
+                        "recorded_at": _rfc3339(recorded.recorded_at),
                         "recorded_by": recorded.actor,
-                        **asdict(recorded.event),
+                        "event": type(recorded.event).__name__,
+                        **said,
                     }
                 )
-        found.sort(key=lambda each: each["recorded_at"])
+        found.sort(key=lambda each: str(each["recorded_at"]))
         return found
 
     async def forget(self, connection: AsyncConnection, person: Person) -> Forgotten:
-        """The rows have nothing readable in them; their addresses are blocked from now on.
-
-        `end_consents` has appended to the consents' streams by then.
-        """
+        """The rows have nothing readable in them; their addresses are blocked from now on. That
+        the consents are no more, `service.end_consents` says in their own streams."""
         hashes = await address_hashes(self._store.keys, person)
         rows = await consents_of(connection, self._store.keys, person)
         now = self._store.clock.now_us()
@@ -683,4 +694,11 @@ class Holding:
                     for each in hashes
                 ],
             )
-        return Forgotten({row.subject for row in rows}, {"erased_addresses": len(hashes)})
+        return Forgotten({row.own_subject for row in rows})
+
+
+def _rfc3339(us: int) -> str:
+    return (_EPOCH + timedelta(microseconds=us)).isoformat()
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -23,7 +23,7 @@ def upgrade() -> None:
         sa.Column("given_at", sa.BigInteger),
         sa.Column("expires_at", sa.BigInteger),
         sa.Column("withdrawn_at", sa.BigInteger),
-        sa.Column("subject", sa.Text, nullable=False),
+        sa.Column("own_subject", sa.Text, nullable=False),
         sa.Column("version", sa.BigInteger, nullable=False),
     )
     op.create_index("consents_of_address", "consents", ["client_id", "address_hash"])
@@ -86,6 +86,7 @@ def upgrade() -> None:
         sa.Column("client_id", sa.Text, primary_key=True),
         sa.Column("customer_id", sa.Text, primary_key=True),
         sa.Column("subjects", ARRAY(sa.Text), nullable=False),
+        sa.Column("tables", ARRAY(sa.Text), nullable=False),
         sa.Column("requested_at", sa.BigInteger, nullable=False),
     )
 
