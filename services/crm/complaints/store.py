@@ -27,13 +27,11 @@ from services.crm.tables import metadata
 
 Row = dict[str, Any]
 
-_ORDERED = sa.Text(collation="C")
-
 COMPLAINTS_TABLE = sa.Table(
     "complaints",
     metadata,
     sa.Column("client_id", sa.Text, primary_key=True),
-    sa.Column("complaint_id", _ORDERED, primary_key=True),
+    sa.Column("complaint_id", sa.Text, primary_key=True),
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("phase", sa.Text, nullable=False),
     sa.Column("paused", sa.Boolean, nullable=False),
@@ -91,7 +89,7 @@ WISHES_TABLE = sa.Table(
     "wishes",
     metadata,
     sa.Column("client_id", sa.Text, primary_key=True),
-    sa.Column("wish_id", _ORDERED, primary_key=True),
+    sa.Column("wish_id", sa.Text, primary_key=True),
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("customer_id", sa.Text, nullable=False),
     sa.Column("source", sa.Text, nullable=False),
@@ -101,7 +99,7 @@ WISHES_TABLE = sa.Table(
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("closed_at", sa.BigInteger),
     sa.Column("merged_into", sa.Text, nullable=False),
-    sa.Column("root_id", _ORDERED, nullable=False),
+    sa.Column("root_id", sa.Text, nullable=False),
     sa.Index("wishes_by_root", "client_id", "root_id"),
     sa.Index("wishes_by_time", "client_id", "expressed_at", "wish_id"),
     sa.Index(
@@ -116,7 +114,7 @@ VOICES = sa.Table(
     "wish_voices",
     metadata,
     sa.Column("client_id", sa.Text, primary_key=True),
-    sa.Column("wish_id", _ORDERED, primary_key=True),
+    sa.Column("wish_id", sa.Text, primary_key=True),
     sa.Column("voice", sa.Text, primary_key=True),
     sa.Column("at", sa.BigInteger, nullable=False),
 )

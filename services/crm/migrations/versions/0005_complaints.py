@@ -13,14 +13,12 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-_ORDERED = sa.Text(collation="C")
-
 
 def upgrade() -> None:
     op.create_table(
         "complaints",
         sa.Column("client_id", sa.Text, primary_key=True),
-        sa.Column("complaint_id", _ORDERED, primary_key=True),
+        sa.Column("complaint_id", sa.Text, primary_key=True),
         sa.Column("version", sa.BigInteger, nullable=False),
         sa.Column("phase", sa.Text, nullable=False),
         sa.Column("paused", sa.Boolean, nullable=False),
@@ -78,7 +76,7 @@ def upgrade() -> None:
     op.create_table(
         "wishes",
         sa.Column("client_id", sa.Text, primary_key=True),
-        sa.Column("wish_id", _ORDERED, primary_key=True),
+        sa.Column("wish_id", sa.Text, primary_key=True),
         sa.Column("version", sa.BigInteger, nullable=False),
         sa.Column("customer_id", sa.Text, nullable=False),
         sa.Column("source", sa.Text, nullable=False),
@@ -88,7 +86,7 @@ def upgrade() -> None:
         sa.Column("outcome", sa.Text, nullable=False),
         sa.Column("closed_at", sa.BigInteger),
         sa.Column("merged_into", sa.Text, nullable=False),
-        sa.Column("root_id", _ORDERED, nullable=False),
+        sa.Column("root_id", sa.Text, nullable=False),
     )
     op.create_index("wishes_by_root", "wishes", ["client_id", "root_id"])
     op.create_index("wishes_by_time", "wishes", ["client_id", "expressed_at", "wish_id"])
@@ -101,7 +99,7 @@ def upgrade() -> None:
     op.create_table(
         "wish_voices",
         sa.Column("client_id", sa.Text, primary_key=True),
-        sa.Column("wish_id", _ORDERED, primary_key=True),
+        sa.Column("wish_id", sa.Text, primary_key=True),
         sa.Column("voice", sa.Text, primary_key=True),
         sa.Column("at", sa.BigInteger, nullable=False),
     )
