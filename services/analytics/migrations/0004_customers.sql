@@ -49,6 +49,7 @@ CREATE TABLE IF NOT EXISTS customer_events
     options               Array(LowCardinality(String)),
     number                String COMMENT 'a decimal',
     date                  String COMMENT 'YYYY-MM-DD',
+    dropped               Array(LowCardinality(String)),
     payload               String COMMENT 'the message as received, where its body is of an unknown type',
     kafka_partition       UInt16,
     kafka_offset          Int64

@@ -1,5 +1,6 @@
 -- Surveys: one row per survey, one per answer, and the results of each version of a questionnaire.
--- An answer that was given again counts once, as it was given last (by version).
+-- An answer that was given again counts once, as it was given last (by version); one that a later
+-- answer has dropped, because its question can come no more, does not count.
 
 CREATE OR REPLACE VIEW surveys AS
 SELECT
@@ -26,21 +27,24 @@ FROM
     SELECT
         client_id,
         survey_id,
-        question_id,
+        said.1 AS question_id,
         max(e.questionnaire_id) AS questionnaire_id,
         max(e.questionnaire_version) AS questionnaire_version,
-        argMax((e.options, e.number, e.date, e.occurred_at), e.version) AS last,
-        last.1 AS options,
-        toFloat64OrNull(last.2) AS number,
-        toDate32OrNull(last.3) AS date,
-        last.4 AS answered_at
+        argMax((said.2, e.options, e.number, e.date, e.occurred_at), e.version) AS last,
+        last.2 AS options,
+        toFloat64OrNull(last.3) AS number,
+        toDate32OrNull(last.4) AS date,
+        last.5 AS answered_at
     FROM customer_events AS e
+    ARRAY JOIN arrayConcat([(e.question_id, true)],
+                           arrayMap(question -> (question, false), e.dropped)) AS said
     WHERE e.event_type = 'SurveyQuestionAnswered'
     GROUP BY client_id, survey_id, question_id
+    HAVING last.1
 );
 
--- option: what was chosen, the number or the day; empty for a text, which stays in crm. Who chose
--- three options is in three rows.
+-- option: what was chosen, the number or the day; empty for a text, which stays in crm, and for a
+-- question that was passed over. Who chose three options is in three rows.
 CREATE OR REPLACE VIEW survey_results AS
 SELECT
     a.client_id AS client_id,

@@ -4,9 +4,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from clickhouse_driver import Client
 
 from relaisctl.stack import Broker, Stack
-from services.analytics.tests.support import Analytics
+from services.analytics import schema
+from services.analytics.tests.support import Analytics, Warehouse
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +44,14 @@ def analytics(
         yield analytics
     finally:
         analytics.stop_all()
+
+
+@pytest.fixture(scope="session")
+def warehouse(environment: dict[str, str]) -> Iterator[Warehouse]:
+    """Tables and views without processes. Tests tell their events apart by their clients."""
+    server = environment["RELAIS_CLICKHOUSE"].rpartition("/")[0]
+    warehouse = Warehouse(f"{server}/views")
+    schema.migrate(warehouse.url)
+    yield warehouse
+    with Client.from_url(f"{server}/default") as client:
+        client.execute("DROP DATABASE views")

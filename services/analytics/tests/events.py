@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiokafka import ConsumerRecord
+from google.protobuf.json_format import ParseDict
 from relais.agents.v1.events_pb2 import AgentEvent
 from relais.calls.v1.events_pb2 import (
     CHANNEL_VOICE,
@@ -13,6 +14,8 @@ from relais.calls.v1.events_pb2 import (
     CallEvent,
 )
 from relais.clients.v1.events_pb2 import ClientEvent
+from relais.complaints.v1.events_pb2 import ComplaintEvent
+from relais.customers.v1.events_pb2 import CustomerEvent
 from relais.event.v1.meta_pb2 import EventMeta
 
 from eventkit.ids import event_id
@@ -118,3 +121,52 @@ def _arrived_at(events: list[CallEvent], at: int) -> list[CallEvent]:
     for event in events[1:]:
         getattr(event, event.WhichOneof("body") or "").arrived_at.seconds = at
     return events
+
+
+Body = tuple[str, dict[str, Any]]
+"""An event's name in the oneof, and its fields as protobuf's JSON has them."""
+
+
+def customer_events(
+    client: str,
+    kind: str,
+    id_: str,
+    *bodies: Body,
+    customer: str = "",
+    at: int = MONDAY,
+    every: int = 60,
+) -> list[CustomerEvent]:
+    """One stream of customer-events. kind: `customer`, `call`, `consent`, `survey` ...; an event
+    every so many seconds."""
+    ids = {"customer_id": customer}
+    if kind == "customer":
+        ids = {"customer_id": id_}
+    elif kind == "call":
+        ids["call_id"] = id_
+    return [
+        ParseDict({**ids, name: fields}, CustomerEvent(meta=one))
+        for (name, fields), one in zip(
+            bodies, _metas(client, f"{client}/{kind}/{id_}", len(bodies), at, every), strict=True
+        )
+    ]
+
+
+def complaint_events(
+    client: str,
+    id_: str,
+    *bodies: Body,
+    kind: str = "complaint",
+    at: int = MONDAY,
+    every: int = 3600,
+) -> list[ComplaintEvent]:
+    """A complaint's or a wish's stream."""
+    return [
+        ParseDict({"complaint_id": id_, name: fields}, ComplaintEvent(meta=one))
+        for (name, fields), one in zip(
+            bodies, _metas(client, f"{client}/{kind}/{id_}", len(bodies), at, every), strict=True
+        )
+    ]
+
+
+def _metas(client: str, stream: str, count: int, at: int, every: int) -> list[EventMeta]:
+    return [meta(client, stream, number + 1, at + number * every) for number in range(count)]

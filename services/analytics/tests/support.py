@@ -7,20 +7,29 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import typer
 from clickhouse_driver import Client
 from typer.testing import CliRunner
 
 from eventkit.producer import Producer
-from eventkit.records import Message
-from relaisctl.__main__ import app
+from eventkit.records import Bad, Batch, Message
+from relaisctl.complaint_report import complaints
+from relaisctl.kpi import kpi
 from relaisctl.stack.settings import Ports
+from services.analytics.loader import Loader
+from services.analytics.store import Store
+from services.analytics.tests.events import record
 
 ROOT = Path(__file__).resolve().parents[3]
+
+reports = typer.Typer()
+reports.command()(kpi)
+reports.command()(complaints)
 
 
 @dataclass
@@ -98,13 +107,74 @@ class Analytics:
             rows: list[tuple[Any, ...]] = client.execute(sql, values)
             return rows
 
-    def report(self, *arguments: str) -> list[dict[str, Any]]:
+    def report(self, *arguments: str, command: str = "kpi") -> list[dict[str, Any]]:
         """What `relaisctl kpi --format json` prints."""
-        command = ["kpi", *arguments, "--format", "json"]
-        done = CliRunner().invoke(app, command, env=dict(self.environment), catch_exceptions=False)
-        assert done.exit_code == 0, done.stderr
-        rows: list[dict[str, Any]] = json.loads(done.stdout)
-        return rows
+        return report(self.environment["RELAIS_CLICKHOUSE"], command, *arguments)
+
+
+def report(clickhouse: str, *command: str) -> list[dict[str, Any]]:
+    """What `relaisctl kpi` or `relaisctl complaints` prints with --format json."""
+    done = CliRunner().invoke(
+        reports,
+        [*command, "--format", "json"],
+        env={"RELAIS_CLICKHOUSE": clickhouse},
+        catch_exceptions=False,
+    )
+    assert done.exit_code == 0, done.stderr
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    return rows
+
+
+class Registered:
+    """The registry's reading side: these clients. refreshed: how often it was looked at again."""
+
+    def __init__(self, *clients: str) -> None:
+        self._clients = {client.encode(): client for client in clients}
+        self.refreshed = 0
+
+    def items(self) -> dict[bytes, str]:
+        return self._clients
+
+    async def refresh(self) -> None:
+        self.refreshed += 1
+
+
+@dataclass
+class Warehouse:
+    """A database of its own with all tables and views. Loads as the loader does, without Kafka."""
+
+    url: str
+    offset: int = 0
+
+    def load(self, topic: str, *parts: Sequence[Any]) -> list[Bad]:
+        """Load events, each part as a batch behind the last; returns what was refused."""
+
+        async def run() -> list[Bad]:
+            store = Store(self.url)
+            clients = {event.meta.client_id for part in parts for event in part}
+            loader = Loader(store, Registered(*clients))  # type: ignore[arg-type]
+            try:
+                return [bad for part in parts for bad in await loader(self._batch(topic, part))]
+            finally:
+                store.close()
+
+        return asyncio.run(run())
+
+    def _batch(self, topic: str, events: Sequence[Any]) -> Batch:
+        first = self.offset
+        self.offset += len(events)
+        newest = max(event.meta.occurred_at.seconds for event in events)
+        records = [
+            record(topic, event.SerializeToString(), first + number, at=newest)
+            for number, event in enumerate(events)
+        ]
+        return Batch(topic, 0, first, self.offset, records)
+
+    def ask(self, sql: str, **values: Any) -> list[dict[str, Any]]:
+        """The rows of a query, by name."""
+        with Client.from_url(self.url) as client:
+            rows, columns = client.execute(sql, values, with_column_types=True)
+        return [dict(zip([name for name, _ in columns], row, strict=True)) for row in rows]
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:

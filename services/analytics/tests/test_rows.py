@@ -1,24 +1,48 @@
 """What becomes a row, and what is refused with which words."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import ParseDict
 from relais.calls.v1.events_pb2 import CallEvent
+from relais.clients.v1.events_pb2 import ClientEvent
+from relais.complaints.v1.events_pb2 import ComplaintEvent
+from relais.customers.v1.events_pb2 import CustomerEvent
 
 from eventkit.errors import InvalidMessage
+from relaisctl import codec
 from services.analytics import rows, schema
-from services.analytics.rows import AGENT_EVENTS, CALL_EVENTS, CLIENT_EVENTS, TABLES, UNKNOWN
+from services.analytics.rows import (
+    AGENT_EVENTS,
+    CALL_EVENTS,
+    CLIENT_EVENTS,
+    COMPLAINT_EVENTS,
+    CUSTOMER_EVENTS,
+    TABLES,
+    UNKNOWN,
+)
 from services.analytics.tests.events import (
     MONDAY,
+    Body,
     agent_logged_in,
     call,
     client_registered,
+    complaint_events,
+    customer_events,
     record,
     values,
 )
+
+MESSAGES: dict[str, Any] = {
+    "client-events": ClientEvent,
+    "call-events": CallEvent,
+    "customer-events": CustomerEvent,
+    "complaint-events": ComplaintEvent,
+}
 
 
 def one(event: Any) -> rows.Rows:
@@ -75,6 +99,135 @@ def test_every_column_that_rows_can_have_is_in_the_table() -> None:
         assert made
         columns = set(re.findall(r"^    (\w+) ", made[1], re.MULTILINE))
         assert columns - {"event_id"} == table.columns
+
+
+EXAMPLES = sorted((schema.MIGRATIONS.parents[2] / "proto/examples").glob("c*-events/*.json"))
+LATER = 1_800_000_000
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_golden_events_become_rows_that_say_the_same(path: Path) -> None:
+    """Each field of the event is in the row, under the name that the contract gives it."""
+    table = TABLES[path.parent.name]
+    told = json.loads(path.read_text())
+    message = ParseDict(told, MESSAGES[table.topic]())
+    decoded = table.decode([record(table.topic, message.SerializeToString(), at=LATER)])
+    assert decoded.bad == []
+    row = {name: column[0] for name, column in decoded.columns.items()}
+    kind = message.WhichOneof("body")
+    assert row.pop("event_type") == message.DESCRIPTOR.fields_by_name[kind].message_type.name
+    fields = flat({**told.pop("meta"), **told.pop(kind), **told})
+    fields.pop("stream_id")
+    fields["event_id_text"] = fields.pop("event_id")
+    for name, text in fields.items():
+        value = row.pop(name, None) if name in row else row.pop(f"{name}_us")
+        assert as_json(value, text) == text, name
+    assert set(row) == {"kafka_partition", "kafka_offset"}
+
+
+def flat(fields: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """A message's fields, those of messages within as `<name>_<field>`."""
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        inner = isinstance(value, dict)
+        found |= flat(value, f"{path}{name}_") if inner else {f"{path}{name}": value}
+    return found
+
+
+def as_json(value: Any, like: Any) -> Any:
+    """A column's value in the form that protobuf's JSON has for the field."""
+    if not isinstance(like, str) or isinstance(value, list):
+        skills = isinstance(value, dict)
+        return [{"skill": k, "min_level": v} for k, v in value.items()] if skills else value
+    if isinstance(value, int):
+        if like.endswith("Z"):
+            return codec.timestamp(value).ToJsonString()
+        return codec.duration(value).ToJsonString() if like.endswith("s") else str(value)
+    return like if value and like.endswith(f"_{value.upper()}") else value
+
+
+def test_what_is_promised_may_lie_ahead() -> None:
+    due = {"first_response": "2027-11-23T10:00:00Z", "resolution": "9999-12-31T23:59:59.9Z"}
+    [event] = complaint_events("acme", "k", ("opened", {"due": due}))
+    decoded = COMPLAINT_EVENTS.decode([record("complaint-events", event.SerializeToString())])
+    assert decoded.columns["due_first_response"] == [1_826_964_000_000_000]
+    assert decoded.columns["due_resolution"] == [rows.LAST_US]  # the last that ClickHouse has
+
+
+def test_a_complaint_may_take_longer_than_a_year() -> None:
+    [event] = complaint_events("acme", "k", ("closed", {"resolution_took": "200000000s"}))
+    decoded = COMPLAINT_EVENTS.decode([record("complaint-events", event.SerializeToString())])
+    assert decoded.columns["resolution_took_us"] == [200_000_000_000_000]
+
+
+@pytest.mark.parametrize(
+    ("body", "spoil", "field"),
+    [
+        (("opened", {}), lambda e: setattr(e, "complaint_id", ""), "complaint_id"),
+        (("opened", {}), lambda e: setattr(e, "complaint_id", "a/b"), "complaint_id"),
+        (("opened", {}), lambda e: setattr(e.opened, "severity", 99), "severity"),
+        (("opened", {}), lambda e: setattr(e.opened.about, "kind", 99), "about_kind"),
+        (("opened", {}), lambda e: setattr(e.opened, "customer_id", "Ann Lee"), "customer_id"),
+        (
+            ("opened", {}),
+            lambda e: setattr(e.opened.due.resolution, "seconds", 2**50),
+            "due_resolution",
+        ),
+        (
+            ("opened", {}),
+            lambda e: setattr(e.opened.due.resolution, "seconds", -1),
+            "due_resolution",
+        ),
+        (("closed", {"resolution_took": "-1s"}), lambda e: None, "resolution_took"),
+        (("remedied", {"amount": "19,90", "currency": "EUR"}), lambda e: None, "amount"),
+        (("remedied", {"amount": "1e3", "currency": "EUR"}), lambda e: None, "amount"),
+        (("opened", {}), lambda e: setattr(e.meta.occurred_at, "seconds", 2**40), "occurred_at"),
+    ],
+)
+def test_what_makes_no_sense_of_a_complaint(
+    body: Body, spoil: Callable[[Any], object], field: str
+) -> None:
+    [event] = complaint_events("acme", "k", body)
+    spoil(event)
+    [bad] = COMPLAINT_EVENTS.decode([record("complaint-events", event.SerializeToString())]).bad
+    assert isinstance(bad.error, InvalidMessage)
+    assert bad.error.field == field
+
+
+@pytest.mark.parametrize(
+    ("kind", "id_", "body", "field"),
+    [
+        ("customer", "", ("registered", {"source": "import"}), "customer_id"),
+        ("customer", "Ann Lee", ("erased", {}), "customer_id"),
+        ("customer", "c", ("registered", {"time_zone": "Mars/Phobos"}), "time_zone"),
+        ("customer", "c", ("merged", {"into_customer_id": "a/b"}), "into_customer_id"),
+        ("call", "", ("call_noted", {"note_id": "n"}), "call_id"),
+        ("call", "c", ("call_noted", {"note_id": "a note"}), "note_id"),
+        ("call", "c", ("offer_refused", {"not_before": "soon"}), "not_before"),
+        ("call", "c", ("offer_refused", {"not_before": "2026-02-30"}), "not_before"),
+        ("survey", "s", ("survey_question_answered", {"number": "NaN"}), "number"),
+        ("survey", "s", ("survey_question_answered", {"date": "1.2.2026"}), "date"),
+    ],
+)
+def test_what_makes_no_sense_of_a_customer(kind: str, id_: str, body: Body, field: str) -> None:
+    [event] = customer_events("acme", kind, id_, body)
+    [bad] = CUSTOMER_EVENTS.decode([record("customer-events", event.SerializeToString())]).bad
+    assert isinstance(bad.error, InvalidMessage)
+    assert bad.error.field == field
+
+
+def test_what_may_be_missing() -> None:
+    """No zone, no customer, no call: not every event has them."""
+    events = [
+        *customer_events("acme", "customer", "c", ("registered", {})),
+        *customer_events("acme", "call", "c-1", ("call_classified", {"topic_id": "orders"})),
+        *customer_events("centre", "do-not-call", "all", ("do_not_call_list_published", {})),
+    ]
+    decoded = CUSTOMER_EVENTS.decode(
+        [record("customer-events", value, offset) for offset, value in enumerate(values(events))]
+    )
+    assert decoded.bad == []
+    assert decoded.clients() == {"acme"}
 
 
 def test_an_unknown_body_is_kept_as_received() -> None:

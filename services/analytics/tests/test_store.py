@@ -16,7 +16,7 @@ from services.analytics import schema
 from services.analytics.loader import Loader
 from services.analytics.store import Store
 from services.analytics.tests.events import call, record, values
-from services.analytics.tests.support import ROOT
+from services.analytics.tests.support import ROOT, Registered
 
 
 @pytest.fixture
@@ -35,19 +35,6 @@ async def store(database: str) -> AsyncIterator[Store]:
     await store.migrate()
     yield store
     store.close()
-
-
-class Clients:
-    """The registry's reading side, with one client."""
-
-    def __init__(self) -> None:
-        self.refreshed = 0
-
-    def items(self) -> dict[bytes, str]:
-        return {b"acme": "acme"}
-
-    async def refresh(self) -> None:
-        self.refreshed += 1
 
 
 def ask(database: str, sql: str) -> Any:
@@ -71,7 +58,7 @@ async def test_copies_change_nothing(store: Store, database: str) -> None:
         for number in range(200)
         for value in values(call("acme", f"c{number}", wait=number % 40))
     ]
-    loader = Loader(store, Clients())  # type: ignore[arg-type]
+    loader = Loader(store, Registered("acme"))  # type: ignore[arg-type]
     assert await loader(batch(messages, 0, 500)) == []
     assert await loader(batch(messages, 500, 800)) == []
     whole = ask(database, FIGURES)
@@ -95,7 +82,7 @@ async def test_an_insert_that_was_cut_off_is_completed(store: Store, database: s
     view = ask(database, "SHOW CREATE TABLE call_facts_from_events")[0][0]
     ask(database, "DROP TABLE call_facts_from_events")
     messages = values(call("acme", "c1"))
-    loader = Loader(store, Clients())  # type: ignore[arg-type]
+    loader = Loader(store, Registered("acme"))  # type: ignore[arg-type]
     await loader(batch(messages, 0, 4))
     assert ask(database, "SELECT count() FROM calls") == [(0,)]
     ask(database, view)
@@ -106,7 +93,7 @@ async def test_an_insert_that_was_cut_off_is_completed(store: Store, database: s
 
 async def test_strangers_cost_one_look_a_batch(store: Store, database: str) -> None:
     messages = values([event for number in range(50) for event in call(f"x{number}", "c")])
-    clients = Clients()
+    clients = Registered("acme")
     bad = await Loader(store, clients)(batch(messages, 0, 200))  # type: ignore[arg-type]
     assert len(bad) == 200
     assert clients.refreshed == 1
