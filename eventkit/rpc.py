@@ -188,7 +188,7 @@ async def cause_of(
     Raises NotFound("client") and Invalid("idempotency_key").
     """
     await client_of(client_id, context)
-    if idempotency_key and not re.match(KEY, idempotency_key):
+    if idempotency_key and not re.fullmatch(KEY, idempotency_key):
         raise InvalidMessage("idempotency_key", "1 to 200 visible ASCII characters")
     call = _call.get()
     return await make_cause(
