@@ -307,7 +307,7 @@ def _view(catalogue: c.Catalogue) -> CatalogueView:
             for id, item in catalogue.dispositions.items()
         },
         offers={
-            id: OfferBody(
+            id: OfferBody.model_construct(
                 name=_shown(item.name),
                 price=item.price,
                 currency=item.currency or None,
