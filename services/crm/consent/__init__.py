@@ -1,0 +1,1 @@
+"""Who may be contacted for what, and why not. docs/subsystems/crm-consent.md"""

@@ -1,0 +1,1 @@
+"""Who a client's customers are. docs/subsystems/crm-customers.md"""

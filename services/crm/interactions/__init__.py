@@ -1,0 +1,1 @@
+"""What was said in calls, and the timeline of a customer. docs/subsystems/crm-interactions.md"""
