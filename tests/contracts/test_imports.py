@@ -19,6 +19,9 @@ PLANTED = {
     "routing-layers": ("services/routing/commands.py", "import services.routing.codec"),
     "analytics-domain": ("services/analytics/live.py", "import eventkit.records"),
     "analytics-layers": ("services/analytics/rows.py", "import services.analytics.store"),
+    "crm-domain": ("services/crm/complaints/wish.py", "import eventkit.eventstore"),
+    "crm-capabilities": ("services/crm/customers/store.py", "import services.crm.privacy.store"),
+    "crm-layers": ("services/crm/surveys/codec.py", "import services.crm.surveys.store"),
 }
 
 # Without the editable installation, which would add this checkout's `services` to the folder's.

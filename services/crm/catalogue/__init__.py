@@ -1,1 +1,1 @@
-"""A client's own words: topics, dispositions, offers, reasons. docs/subsystems/crm-interactions.md"""
+"""A client's own words: topics, dispositions, offers. docs/subsystems/crm-interactions.md"""
