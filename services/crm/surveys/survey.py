@@ -1,9 +1,9 @@
 """One survey: the answers that one customer gave, or the way that one call took through a script.
 Pure.
 
-It stays with the version of the questionnaire that it began with. Only the current question can be
-answered; an earlier answer can be changed, and those that can come no more are dropped with it. It is
-completed by the answer after which nothing comes.
+It stays with the version of the questionnaire that it began with. Only the current question can
+be answered; an earlier answer can be changed, and those that can come no more are dropped with it.
+It is completed by the answer after which nothing comes.
 """
 
 from collections.abc import Callable, Mapping
@@ -62,14 +62,21 @@ NOTHING: Final = Given()
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """answers: those that count, in the order in which they were first given. current: the question
-    to be answered, or `end`."""
+class About:
+    """What is asked, of whom, in which call; customer_id, call_id: "" where there is none."""
 
     questionnaire_id: str = ""
     questionnaire_version: int = 0
     customer_id: str = ""
     call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """answers: those that count, in the order in which they were first given. current: the question
+    to be answered, or `end`."""
+
+    about: About = About()
     agent_id: str = ""
     language: str = ""
     status: Status | None = None
@@ -83,12 +90,9 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class SurveyStarted:
-    """customer_id, call_id: "" where there is none. agent_id: who asks. first: the first question."""
+    """agent_id: who asks. first: the first question."""
 
-    questionnaire_id: str
-    questionnaire_version: int
-    customer_id: str
-    call_id: str
+    about: About
     agent_id: str
     language: str
     first: str
@@ -98,10 +102,11 @@ class SurveyStarted:
 class SurveyQuestionAnswered:
     """Answered, or answered otherwise than before; the text is the customer's own words.
 
-    dropped: questions whose answers no longer count, since they can come no more. next: the question
-    to be answered now, or `end`.
+    dropped: questions whose answers no longer count, since they can come no more. next: the
+    question to be answered now, or `end`.
     """
 
+    about: About
     question_id: str
     options: tuple[str, ...]
     number: Decimal | None
@@ -112,13 +117,15 @@ class SurveyQuestionAnswered:
 
 
 @dataclass(frozen=True, slots=True)
-class SurveyCompleted: ...
+class SurveyCompleted:
+    about: About
 
 
 @dataclass(frozen=True, slots=True)
 class SurveyAbandoned:
     """question_id: the one that was left."""
 
+    about: About
     reason: Reason
     question_id: str
 
@@ -134,11 +141,8 @@ class StartSurvey:
     """content: of the version, which is the latest. language: in which it is asked."""
 
     survey_id: str
-    questionnaire_id: str
-    questionnaire_version: int
+    about: About
     content: Content
-    customer_id: str
-    call_id: str
     agent_id: str
     language: str = ""
 
@@ -174,34 +178,26 @@ def decide(command: Command, state: Survey) -> list[Event]:
                 return []
             if state.status is not Status.OPEN:
                 raise Rejected(f"the survey is {state.status.value}")
-            return [SurveyAbandoned(reason, state.current)]
+            return [SurveyAbandoned(state.about, reason, state.current)]
 
 
 def _start(command: StartSurvey, state: Survey) -> list[Event]:
-    for name in ("survey_id", "agent_id", "call_id"):
-        value = getattr(command, name)
-        if not ID.fullmatch(value) and (value or name != "call_id"):
-            raise Invalid(name, f"must match {ID.pattern}")
+    about = command.about
+    if not ID.fullmatch(command.survey_id):
+        raise Invalid("survey_id", f"must match {ID.pattern}")
+    if about.call_id and not ID.fullmatch(about.call_id):
+        raise Invalid("call_id", f"must match {ID.pattern}")
     language = command.language or command.content.languages[0]
     if not LANGUAGE.fullmatch(language) or language not in command.content.languages:
         raise Invalid("language", "is none of the questionnaire's")
     if state.status is not None:
         # A repeat, perhaps after another version was published: it stays with its own.
-        same = (state.questionnaire_id, state.customer_id, state.call_id, state.language)
-        if same != (command.questionnaire_id, command.customer_id, command.call_id, language):
+        pinned = replace(about, questionnaire_version=state.about.questionnaire_version)
+        if (state.about, state.language) != (pinned, language):
             raise Rejected("exists already, and is another", "survey_id")
         return []
-    return [
-        SurveyStarted(
-            command.questionnaire_id,
-            command.questionnaire_version,
-            command.customer_id,
-            command.call_id,
-            command.agent_id,
-            language,
-            command.content.questions[0].question_id,
-        )
-    ]
+    first = command.content.questions[0].question_id
+    return [SurveyStarted(about, command.agent_id, language, first)]
 
 
 def _answer(command: AnswerQuestion, state: Survey) -> list[Event]:
@@ -222,19 +218,23 @@ def _answer(command: AnswerQuestion, state: Survey) -> list[Event]:
     to_come = set() if current == END else reachable(content, current)
     dropped = tuple(each for each in answers if each not in path and each not in to_come)
     answered = SurveyQuestionAnswered(
-        question_id, given.options, given.number, given.day, given.text, dropped, current
+        state.about,
+        question_id,
+        given.options,
+        given.number,
+        given.day,
+        given.text,
+        dropped,
+        current,
     )
-    return [answered] if current != END else [answered, SurveyCompleted()]
+    return [answered] if current != END else [answered, SurveyCompleted(state.about)]
 
 
 def evolve(state: Survey, event: Event) -> Survey:
     match event:
         case SurveyStarted():
             return Survey(
-                questionnaire_id=event.questionnaire_id,
-                questionnaire_version=event.questionnaire_version,
-                customer_id=event.customer_id,
-                call_id=event.call_id,
+                about=event.about,
                 agent_id=event.agent_id,
                 language=event.language,
                 status=Status.OPEN,
@@ -247,7 +247,7 @@ def evolve(state: Survey, event: Event) -> Survey:
             return replace(state, answers=kept, current=event.next)
         case SurveyCompleted():
             return replace(state, status=Status.COMPLETED)
-        case SurveyAbandoned(reason):
+        case SurveyAbandoned(_, reason):
             return replace(state, status=Status.ABANDONED, reason=reason)
 
 
