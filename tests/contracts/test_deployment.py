@@ -224,7 +224,8 @@ def test_no_more_consumers_than_partitions() -> None:
     topics = yaml.safe_load((ROOT / "proto" / "topics.yaml").read_text("utf-8"))["topics"]
     for name in PROCESSES.keys() - of_kind("Service").keys():
         read = [topic["partitions"] for topic in topics.values() if name in topic["consumers"]]
-        assert workloads()[name]["spec"]["replicas"] <= max(read), name
+        if read:  # crm-relay reads its database
+            assert workloads()[name]["spec"]["replicas"] <= max(read), name
 
 
 def test_compose_file_conforms_to_the_specification() -> None:

@@ -38,7 +38,7 @@ def sources() -> list[Path]:
         path
         for folder in ("eventkit", "services", "relaisctl")
         for path in (ROOT / folder).rglob("*.py")
-        if "tests" not in path.relative_to(ROOT).parts
+        if not {"tests", "conftest.py"} & {*path.relative_to(ROOT).parts}
     )
 
 
