@@ -53,6 +53,7 @@ from pydantic import (
     StringConstraints,
 )
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from eventkit import telemetry
@@ -119,16 +120,26 @@ def _without_nul(value: str) -> str:
     return value
 
 
+# Control characters and line separators. Not "printable": joiners belong to names, too.
+_CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+_ONE_LINE = rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$"
+
+
 def _one_line(value: str) -> str:
-    if not value.isprintable() or not value.strip():
-        raise ValueError("must be printable characters on one line, not only blanks")
+    if not re.fullmatch(_ONE_LINE, value):
+        raise ValueError("must be one line without control characters, and not blank")
     return value
 
 
 Id = Annotated[str, Field(pattern=ID, examples=["c-1042"])]
 """An id that a caller gives."""
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_one_line)]
-"""One line for people: 1 to 200 characters, printable. `Annotated[Name, Field(max_length=20)]`."""
+Name = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200),
+    AfterValidator(_one_line),
+    Field(json_schema_extra={"pattern": _ONE_LINE}),
+]
+"""One line for people: 1 to 200 characters, not blank. `Annotated[Name, Field(max_length=20)]`."""
 Text = Annotated[
     str,
     StringConstraints(max_length=10_000),
@@ -363,7 +374,12 @@ def _sortable(part: object) -> bool:
 async def _page(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[
-        str | None, Query(max_length=2_000, description="`next` of the page before.")
+        str | None,
+        Query(
+            max_length=2_000,
+            description="`next` of the page before.",
+            json_schema_extra={"format": "cursor"},
+        ),
     ] = None,
 ) -> Page:
     return Page(limit, None if cursor is None else _position(cursor))
@@ -500,9 +516,13 @@ async def _forbidden(_: Request, error: Exception) -> Response:
     return problem(403, str(error))
 
 
-async def _http(_: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
+    if error.status_code == 405:
+        # The router names the methods of the first of the path's endpoints only.
+        if methods := request.app.methods(request.url.path):
+            headers["Allow"] = ", ".join(methods)
     if error.status_code == 400:
         # FastAPI's answer to JSON that only breaks while it is read, such as a number too long.
         return problem(422, "", [("body", "not JSON that can be read")], headers)
@@ -623,6 +643,17 @@ class _Application(FastAPI):
             )
             self.openapi_schema = _complete(document)
         return self.openapi_schema
+
+    def methods(self, path: str) -> list[str]:
+        """What may be done with a path."""
+        return sorted(
+            {
+                method.upper()
+                for template, operations in self.openapi()["paths"].items()
+                if compile_path(template)[0].match(path)
+                for method in operations
+            }
+        )
 
 
 def _complete(document: dict[str, Any]) -> dict[str, Any]:
