@@ -2,7 +2,17 @@
 
 import typer
 
-from relaisctl import clients, demo, kpi
+from relaisctl import (
+    clients,
+    complaint_report,
+    complaints,
+    customers,
+    demo,
+    keys,
+    kpi,
+    privacy,
+    token,
+)
 from relaisctl.replay import cli as replay
 from relaisctl.stack import cli as stack
 
@@ -12,7 +22,15 @@ app.command()(stack.down)
 app.command()(stack.status)
 app.command()(stack.topics)
 app.command()(kpi.kpi)
+app.command()(complaint_report.complaints)
+app.command()(token.token)
 app.add_typer(clients.app, name="client")
+customers.app.command()(privacy.erase)
+customers.app.command()(privacy.export)
+app.add_typer(customers.app, name="customer")
+app.add_typer(complaints.app, name="complaint")
+app.add_typer(complaints.imports, name="import")
+app.add_typer(keys.app, name="keys")
 app.add_typer(replay.app, name="replay")
 app.add_typer(demo.app, name="demo")
 

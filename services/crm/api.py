@@ -15,6 +15,7 @@ from services.crm.interactions import api as interactions
 from services.crm.knowledge import api as knowledge
 from services.crm.privacy import api as privacy
 from services.crm.service import Crm
+from services.crm.surveys import api as surveys
 
 MAX_BODY = 2 << 20
 """A thousand rows of an import."""
@@ -40,6 +41,7 @@ def make_api(
         catalogue.router(crm.catalogues),
         complaints.router(crm.complaints),
         knowledge.router(crm.knowledge),
+        surveys.router(crm.surveys),
         consent.router(crm.consent),
         privacy.router(crm.privacy),
     ):

@@ -20,6 +20,8 @@ from services.crm.interactions.service import Interactions
 from services.crm.knowledge.service import Knowledge
 from services.crm.knowledge.store import article_version, count_helped
 from services.crm.privacy.service import Privacy
+from services.crm.surveys import store as surveys
+from services.crm.surveys.service import Surveys
 
 TIMED: tuple[Category[Any, Any, Any], ...] = (complaints.COMPLAINTS,)
 """The kinds of streams in which something becomes due."""
@@ -34,6 +36,7 @@ class Crm:
     interactions: Interactions
     knowledge: Knowledge
     privacy: Privacy
+    surveys: Surveys
 
     @classmethod
     def over(
@@ -52,6 +55,7 @@ class Crm:
             interactions=Interactions(events, ids, zone, article_version, count_helped),
             knowledge=Knowledge(events, zone, ids),
             privacy=Privacy(events, holdings(events), ids),
+            surveys=Surveys(events, ids),
         )
 
 
@@ -61,6 +65,7 @@ def holdings(events: EventStore) -> list[Holding]:
     return [
         interactions.Holding(),
         complaints.Holding(events),
+        surveys.Holding(),
         consent.Holding(events),
         customers.Holding(),
     ]
