@@ -1,0 +1,117 @@
+"""call-events for tests, as the topic carries them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from aiokafka import ConsumerRecord
+from relais.calls.v1.events_pb2 import (
+    CHANNEL_VOICE,
+    DIRECTION_INBOUND,
+    END_CAUSE_COMPLETED,
+    CallEvent,
+)
+from relais.clients.v1.events_pb2 import ClientEvent
+from relais.event.v1.meta_pb2 import EventMeta
+
+from eventkit.ids import event_id
+from eventkit.producer import Producer
+from eventkit.records import Message
+
+MONDAY = 1_790_000_000
+"""Seconds since 1970: when the tests' calls arrive."""
+
+
+def call(
+    client: str,
+    call_id: str,
+    *,
+    customer: str = "",
+    at: int = MONDAY,
+    wait: int = 10,
+    talk: int | None = 60,
+    wrap_up: int | None = 5,
+) -> list[CallEvent]:
+    """A call's events in order. talk None: the customer gave up after `wait` seconds."""
+    arrived = CallEvent()
+    arrived.arrived.channel = CHANNEL_VOICE
+    arrived.arrived.direction = DIRECTION_INBOUND
+    arrived.arrived.line = "line-1"
+    arrived.arrived.customer_id = customer
+    queued = CallEvent()
+    queued.queued.queue_id = "sales"
+    events = [(at, arrived), (at + 1, queued)]
+    outcome = CallEvent()
+    events.append((at + wait, outcome))
+    if talk is None:
+        outcome.abandoned.queue_id = "sales"
+        outcome.abandoned.waited.seconds = wait
+    else:
+        offered, assigned, ended, done = CallEvent(), CallEvent(), CallEvent(), CallEvent()
+        offered.offered.agent_id = "bob"
+        assigned.assigned.agent_id = "ann"
+        outcome.connected.agent_id = "ann"
+        outcome.connected.queue_id = "sales"
+        outcome.connected.waited.seconds = wait
+        ended.ended.agent_id = "ann"
+        ended.ended.cause = END_CAUSE_COMPLETED
+        ended.ended.talked.seconds = talk
+        events[2:2] = [(at + 2, offered), (at + 3, assigned)]
+        events.append((at + wait + talk, ended))
+        if wrap_up is not None:
+            done.wrapped_up.agent_id = "ann"
+            done.wrapped_up.wrap_up.seconds = wrap_up
+            events.append((at + wait + talk + wrap_up, done))
+    stream = f"{client}/{call_id}"
+    for version, (time, event) in enumerate(events, 1):
+        event.call_id = call_id
+        event.meta.CopyFrom(meta(client, stream, version, time))
+        body: Any = getattr(event, event.WhichOneof("body") or "")
+        if "arrived_at" in body.DESCRIPTOR.fields_by_name:
+            body.arrived_at.seconds = at
+    return [event for _, event in events]
+
+
+def future_event(client: str, call_id: str, version: int) -> bytes:
+    """An event of a type that nobody knows yet."""
+    event = CallEvent(call_id=call_id, meta=meta(client, f"{client}/{call_id}", version, MONDAY))
+    return event.SerializeToString() + b"\xfa\x3f\x02\x08\x01"
+
+
+def client_registered(client: str) -> ClientEvent:
+    event = ClientEvent(meta=meta(client, client, 1, MONDAY))
+    event.registered.name = client
+    event.registered.time_zone = "Europe/Paris"
+    return event
+
+
+def meta(client: str, stream: str, version: int, at: int) -> EventMeta:
+    made = EventMeta(
+        event_id=event_id(stream, version), stream_id=stream, version=version, client_id=client
+    )
+    made.occurred_at.seconds = made.recorded_at.seconds = at
+    return made
+
+
+def record(value: bytes | None, offset: int = 0, at: int = MONDAY) -> ConsumerRecord:
+    """As read from partition 0 of call-events. at: the record's timestamp, seconds."""
+    size = len(value or b"")
+    return ConsumerRecord("call-events", 0, offset, at * 1000, 0, b"k", value, None, 1, size, ())
+
+
+def records(events: Iterable[Any]) -> list[ConsumerRecord]:
+    return [
+        record(event if isinstance(event, bytes) else event.SerializeToString(), offset)
+        for offset, event in enumerate(events)
+    ]
+
+
+async def publish(kafka: str, topic: str, events: Sequence[Any]) -> None:
+    """Send events under their stream's key; bytes, and None, are sent as they are."""
+    async with Producer(kafka, linger_ms=5) as producer:
+        await producer.send_many(_message(topic, event) for event in events)
+
+
+def _message(topic: str, event: Any) -> Message:
+    if event is None or isinstance(event, bytes):
+        return Message(topic, b"rubbish", event)
+    return Message(topic, event.meta.stream_id.encode(), event.SerializeToString())
