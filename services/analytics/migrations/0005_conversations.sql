@@ -4,6 +4,9 @@
 -- with the version is the last word, whatever the order in which they come, and however often; a set
 -- of ids grows by what is new alone. So both may be facts beside min and max of values.
 -- They are not columns of call_facts: who asks how calls were answered does not read them.
+--
+-- Facts of tuples are read by GROUP BY, never with FINAL: a view that names an element of a tuple reads
+-- that element's subcolumn alone, and FINAL then takes whichever row of it comes first.
 
 CREATE TABLE IF NOT EXISTS call_outcome_facts
 (
@@ -46,15 +49,16 @@ CREATE OR REPLACE VIEW call_outcomes AS
 SELECT
     client_id,
     call_id,
-    customer.customer_id AS customer_id,
-    classified.topic_id AS topic_id,
-    classified.path AS topic_path,
-    classified.agent_id AS classified_by,
-    dispositioned.disposition AS disposition,
-    dispositioned.agent_id AS dispositioned_by,
-    length(f.notes) AS notes,
-    articles
-FROM call_outcome_facts AS f FINAL;
+    max(f.customer).customer_id AS customer_id,
+    max(f.classified).topic_id AS topic_id,
+    max(f.classified).path AS topic_path,
+    max(f.classified).agent_id AS classified_by,
+    max(f.dispositioned).disposition AS disposition,
+    max(f.dispositioned).agent_id AS dispositioned_by,
+    length(groupUniqArrayArray(f.notes)) AS notes,
+    groupUniqArrayArray(f.articles) AS articles
+FROM call_outcome_facts AS f
+GROUP BY client_id, call_id;
 
 CREATE OR REPLACE VIEW calls_by_topic AS
 SELECT
@@ -100,13 +104,14 @@ SELECT
     client_id,
     call_id,
     offer_id,
-    answer.customer_id AS customer_id,
-    answer.accepted AS accepted,
-    answer.reason AS reason,
-    toDate32OrNull(answer.not_before) AS not_before,
-    answer.agent_id AS agent_id,
-    answer.at AS answered_at
-FROM offer_answer_facts FINAL;
+    max(f.answer).customer_id AS customer_id,
+    max(f.answer).accepted AS accepted,
+    max(f.answer).reason AS reason,
+    toDate32OrNull(max(f.answer).not_before) AS not_before,
+    max(f.answer).agent_id AS agent_id,
+    max(f.answer).at AS answered_at
+FROM offer_answer_facts AS f
+GROUP BY client_id, call_id, offer_id;
 
 -- The last answer of each customer to each offer, in whichever call and by whichever of the records
 -- that were merged.
