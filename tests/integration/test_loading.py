@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from services.analytics.tests.events import MONDAY, call, client_registered
+from services.analytics.tests.events import (
+    MONDAY,
+    call,
+    client_registered,
+    complaint_events,
+    customer_events,
+)
 from services.analytics.tests.support import Analytics, publish, until
 from tests.integration.conftest import Engines
 
@@ -89,6 +95,73 @@ def test_killed_in_the_middle_again_and_again(
         if stack.broker == "kafka":
             # The repeats were the same batches, so their inserts were known by their tokens.
             assert analytics.ask(stored.format(""), client=client) == [(rows, ids)]
+
+
+def test_what_was_said_survives_kills(analytics: Analytics, stack: Engines) -> None:
+    """Customers' and complaints' events beside calls', published twice, in whatever batches."""
+    client = "killed-said"
+    count = 1_500
+    said = [
+        event
+        for number in range(count)
+        for event in customer_events(
+            client,
+            "call",
+            f"c{number}",
+            ("call_classified", {"topic_id": "bill", "path": ["bill"]}),
+            ("call_classified", {"topic_id": f"t{number % 5}", "path": [f"t{number % 5}"]}),
+            ("offer_refused", {"offer_id": "tv", "reason": "no"}),
+            customer=f"u{number}",
+        )
+    ]
+    complaints = [
+        event
+        for number in range(count)
+        for event in complaint_events(
+            client,
+            f"k{number}",
+            ("opened", {"severity": "SEVERITY_LOW"}),
+            ("severity_changed", {"severity": "SEVERITY_HIGH"}),
+            ("upheld", {}),
+            ("remedied", {"remedy": "refund", "amount": "0.10", "currency": "EUR"}),
+            *([("appealed", {})] if number % 3 == 0 else []),
+        )
+    ]
+    publish(stack.kafka, "client-events", [client_registered(client)])
+    moments = random.Random(2027)
+    analytics.start("loader")
+    for part in range(KILLS):
+        for topic, events in (("customer-events", said), ("complaint-events", complaints)):
+            publish(stack.kafka, topic, events[part::KILLS])
+            publish(stack.kafka, topic, events[part :: 2 * KILLS])
+        time.sleep(moments.uniform(0.0, 1.0))
+        analytics.kill("loader")
+        analytics.start("loader", wait=False)
+    appealed = len(range(0, count, 3))
+    questions = {
+        "SELECT topic_id, count() FROM call_outcomes WHERE client_id = %(client)s"
+        " GROUP BY topic_id ORDER BY topic_id": [(f"t{n}", count // 5) for n in range(5)],
+        "SELECT count(), uniqExact(call_id) FROM offer_answers"
+        " WHERE client_id = %(client)s AND reason = 'no'": [(count, count)],
+        "SELECT verdict, severity, count(), toString(sum(remedy_amounts['EUR'])) FROM complaints"
+        " WHERE client_id = %(client)s GROUP BY verdict, severity ORDER BY verdict": [
+            ("none", "high", appealed, f"{appealed / 10:.10g}"),
+            ("upheld", "high", count - appealed, f"{(count - appealed) / 10:.10g}"),
+        ],
+    }
+    for question, answer in questions.items():
+        until(
+            lambda question=question, answer=answer: (  # type: ignore[misc]
+                analytics.ask(question, client=client) == answer
+            ),
+            f"{question} is {answer}",
+            90,
+        )
+    for table, events in (("customer_events", said), ("complaint_events", complaints)):
+        stored = (
+            f"SELECT count(), uniqExact(event_id) FROM {table} FINAL WHERE client_id = %(client)s"
+        )
+        assert analytics.ask(stored, client=client) == [(len(events), len(events))]
 
 
 def test_a_stopped_process_leaves_everything_committed(

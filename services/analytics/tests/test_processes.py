@@ -14,6 +14,8 @@ from services.analytics.tests.events import (
     agent_logged_in,
     call,
     client_registered,
+    complaint_events,
+    customer_events,
     phantom,
 )
 from services.analytics.tests.support import Analytics, publish, until
@@ -181,6 +183,71 @@ def test_rubbish_stops_nothing(analytics: Analytics, kafka: str) -> None:
     for role in ("loader", "kpi"):
         assert analytics.answers(role, "ready")
         assert "dead letters, first: offset" in analytics.log(role)
+
+
+def test_what_was_said_and_what_became_of_complaints(analytics: Analytics, kafka: str) -> None:
+    client = "spoken"
+    publish(kafka, "client-events", [client_registered(client, "Asia/Kathmandu")])
+    publish(kafka, "call-events", calls_of(client, 20))
+    said = [
+        event
+        for number in range(20)
+        for event in customer_events(
+            client,
+            "call",
+            f"c{number}",
+            ("call_classified", {"topic_id": "any", "path": ["any"]}),
+            ("call_classified", {"topic_id": "late", "path": ["orders", "late"]}),
+        )
+        if number % 4
+    ]
+    complaints = [
+        event
+        for number in range(10)
+        for event in complaint_events(
+            client,
+            f"k{number}",
+            ("opened", {"source": "customer", "severity": "SEVERITY_HIGH"}),
+            ("acknowledged", {}),
+            ("upheld", {"responsible": {"kind": "SUBJECT_KIND_AGENT", "id": "ann"}})
+            if number % 2
+            else ("rejected", {}),
+        )
+    ]
+    stranger = complaint_events("nobody", "k1", ("opened", {}))
+    future = complaint_events(client, "k0", ("opened", {}), at=253_402_300_799)
+    unknown = customer_events(client, "call", "c1", ("call_noted", {}), at=MONDAY + 9)[0]
+    unknown.ClearField("call_noted")
+    unknown_now = unknown.SerializeToString() + b"\xfa\x3f\x02\x08\x01"
+    wrong_id = customer_events(client, "call", "a/b", ("call_noted", {}))
+    publish(kafka, "customer-events", [b"\xff", None, *said, *wrong_id, unknown_now, *said])
+    publish(kafka, "complaint-events", [b"\xff", *stranger, *future, *complaints, *complaints[:7]])
+    centre = customer_events(
+        "centre",
+        "do-not-call",
+        "national",
+        ("do_not_call_list_published", {"list_id": "national", "list_version": 1, "size": 3}),
+    )
+    publish(kafka, "customer-events", centre)
+
+    def topics() -> dict[str, int]:
+        rows = analytics.report("--client", client, *RANGE, "--by", "topic", "--level", "1")
+        return {row["topic"]: row["offered"] for row in rows}
+
+    def verdicts() -> dict[str, int]:
+        rows = analytics.report("--client", client, "--by", "verdict", command="complaints")
+        return {row["verdict"]: row["complaints"] for row in rows}
+
+    until(lambda: topics() == {"orders": 15, "(none)": 5}, "topics are counted")
+    until(lambda: verdicts() == {"upheld": 5, "rejected": 5, "none": 0}, "verdicts are counted")
+    lists = "SELECT size FROM do_not_call_lists WHERE client_id = 'centre' AND list_id = 'national'"
+    until(lambda: analytics.ask(lists) == [(3,)], "the centre's own list is there")
+    kept = "SELECT count() FROM customer_events WHERE event_type = 'Unknown' AND payload != ''"
+    assert analytics.ask(kept) == [(1,)]
+    assert analytics.ask("SELECT count() FROM complaint_events WHERE client_id = 'nobody'") == [
+        (0,)
+    ]
+    assert analytics.answers("loader", "ready")
 
 
 def test_published_again_nothing_changes(analytics: Analytics, kafka: str) -> None:
