@@ -51,36 +51,41 @@ def services(settings: StackSettings, addresses: Mapping[str, str]) -> list[Prog
 
 
 def _program(service: Service, settings: StackSettings, addresses: Mapping[str, str]) -> Program:
-    port = getattr(settings.ports, service.port)
-    listens = (service.port, *service.other_ports)
-
     def launch(say: Say) -> Launch:
-        python_path = [str(ROOT), str(ROOT / "proto"), *os.environ.get("PYTHONPATH", "").split(":")]
         return Launch(
             command=[sys.executable, "-m", *service.arguments],
-            env={
-                "PYTHONPATH": ":".join(filter(None, python_path)),
-                "PYTHONUNBUFFERED": "1",
-                "RELAIS_HOME": str(settings.home),
-                "RELAIS_CLICKHOUSE": addresses["clickhouse"],
-                "RELAIS_KAFKA": addresses["kafka"],
-                "RELAIS_HEALTH_PORT": "" if service.own_http else str(port),
-                **{_setting(name): str(getattr(settings.ports, name)) for name in listens},
-                **(_database(service, settings, addresses["postgres"]) if service.database else {}),
-            },
+            env=environment(service, settings, addresses),
             detail="",
         )
 
     return Program(
         name=service.name,
         kind=Kind.SERVICE,
-        address=f"http://{HOST}:{port}",
-        ports={_setting(name): getattr(settings.ports, name) for name in listens},
+        address=f"http://{HOST}:{getattr(settings.ports, service.port)}",
+        ports=_ports(service, settings),
         launch=launch,
         check=check_ready,
         # A Faust worker needs half a minute to join its group on Tansu.
         start_timeout_s=120.0,
     )
+
+
+def environment(
+    service: Service, settings: StackSettings, addresses: Mapping[str, str]
+) -> dict[str, str]:
+    """What the service's process is told; makes the secrets where there are none."""
+    python_path = [str(ROOT), str(ROOT / "proto"), *os.environ.get("PYTHONPATH", "").split(":")]
+    port = getattr(settings.ports, service.port)
+    return {
+        "PYTHONPATH": ":".join(filter(None, python_path)),
+        "PYTHONUNBUFFERED": "1",
+        "RELAIS_HOME": str(settings.home),
+        "RELAIS_CLICKHOUSE": addresses["clickhouse"],
+        "RELAIS_KAFKA": addresses["kafka"],
+        "RELAIS_HEALTH_PORT": "" if service.own_http else str(port),
+        **{name: str(port) for name, port in _ports(service, settings).items()},
+        **(_database(service, settings, addresses["postgres"]) if service.database else {}),
+    }
 
 
 def _database(service: Service, settings: StackSettings, postgres: str) -> dict[str, str]:
@@ -91,8 +96,12 @@ def _database(service: Service, settings: StackSettings, postgres: str) -> dict[
     }
 
 
-def _setting(port: str) -> str:
-    return f"RELAIS_{port.upper()}_PORT"
+def _ports(service: Service, settings: StackSettings) -> dict[str, int]:
+    """The ports it listens on, by the names of the settings that move them."""
+    return {
+        f"RELAIS_{name.upper()}_PORT": getattr(settings.ports, name)
+        for name in (service.port, *service.other_ports)
+    }
 
 
 def check_ready(address: str) -> None:

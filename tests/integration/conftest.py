@@ -15,6 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
+from eventkit.callers import Callers, Role
+from eventkit.clock import SystemClock
+from eventkit.namedsecrets import parse_secrets
+from relaisctl.secrets import ensure_secrets
 from relaisctl.stack import Broker, Ports, Stack, StackSettings, ensure_topics, load_topics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,6 +99,27 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Engines]:
             [kafka] = engines.local.status(["kafka"])
             _tell(request.config, f"broker: {kafka.detail}")
         yield engines
+
+
+@pytest.fixture(scope="module")
+def services(stack: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Our processes on these engines: each test module starts those that it wants, and all end
+    with it. The engines are external to this Stack."""
+    settings = StackSettings(
+        tmp_path_factory.mktemp("services"),
+        Ports.free(),
+        kafka=stack.kafka,
+        clickhouse=stack.clickhouse,
+        postgres=stack.postgres,
+    )
+    with Stack.of(settings, say=_say) as services:
+        yield services
+
+
+def token_of(services: Stack, clients: list[str], role: Role = Role.ADMIN) -> str:
+    """A token that these services accept."""
+    secrets = parse_secrets(ensure_secrets(services.settings.home)["RELAIS_TOKEN_SECRETS"])
+    return Callers(secrets).issue("tester", clients, role, SystemClock().now_us(), 3600)
 
 
 def _tell(config: pytest.Config, line: str) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+import httpx
 import pytest
 from aiokafka import AIOKafkaProducer
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -31,11 +32,11 @@ from relais.routing.v1.routing_service_pb2 import (
 from relais.routing.v1.routing_service_pb2_grpc import RoutingServiceStub
 
 from eventkit.ids import event_id
-from relaisctl.stack import Ports, load_topics
-from relaisctl.stack.services import SERVICES, Service, check_ready
+from relaisctl.stack import Ports, Stack, load_topics
+from relaisctl.stack.services import SERVICES, Service, check_ready, environment
 from tests.contracts.contracts import DEAD_LETTERS
 from tests.contracts.deployed import in_kubernetes
-from tests.integration.conftest import ROOT, Engines
+from tests.integration.conftest import Engines, token_of
 
 SPY = Path(__file__).with_name("kafka_spy.py")
 CLIENT = POOL = "as-deployed"
@@ -50,8 +51,12 @@ class Running:
     """All processes, ready. `outs` has what the spy of each has written."""
 
     engines: Engines
-    ports: Ports
+    services: Stack
     outs: dict[str, Path]
+
+    @property
+    def ports(self) -> Ports:
+        return self.services.settings.ports
 
     def port(self, service: Service) -> int:
         """Where it answers probes."""
@@ -71,17 +76,10 @@ class Running:
 
     @contextmanager
     def _run(self, service: Service) -> Iterator[subprocess.Popen[bytes]]:
-        environment = {
-            **os.environ,
-            **self.engines.environment,
-            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "proto"))),
-            "RELAIS_ROUTING_HTTP_PORT": str(self.ports.routing_http),
-            "RELAIS_ROUTING_GRPC_PORT": str(self.ports.routing_grpc),
-            "RELAIS_HEALTH_PORT": str(self.port(service)),
-        }
+        told = environment(service, self.services.settings, self.services.addresses)
         command = [sys.executable, SPY, self.outs[service.name], *service.arguments]
         with self.log(service).open("ab") as log:
-            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+            process = subprocess.Popen(command, env={**os.environ, **told}, stdout=log, stderr=log)
             try:
                 yield process
             finally:
@@ -105,10 +103,12 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def running(stack: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def running(
+    stack: Engines, services: Stack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("processes")
     outs = {service.name: folder / service.name for service in SERVICES}
-    running = Running(stack, Ports.free(), outs)
+    running = Running(stack, services, outs)
     # Who comes second has something to restore.
     with running.run([each for each in SERVICES if snapshots_of(each.name)]):
         pass
@@ -168,6 +168,17 @@ async def report_a_call_that_nobody_answers(grpc_port: int) -> None:
             )
 
 
+async def complain(http: str, token: str) -> None:
+    """And say who: something for both topics of crm."""
+    headers = {"authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=http, headers=headers, trust_env=False) as crm:
+        for path, body in (
+            ("customers", {"name": "Ann Example"}),
+            ("complaints", {"severity": "low", "text": "too slow"}),
+        ):
+            (await crm.post(f"/v1/clients/{CLIENT}/{path}", json=body)).raise_for_status()
+
+
 async def send_rubbish(kafka: str) -> None:
     async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
         for topic in load_topics():
@@ -180,6 +191,8 @@ async def send_rubbish(kafka: str) -> None:
 def test_processes_read_and_write_what_topics_yaml_says(running: Running) -> None:
     asyncio.run(register_client(running.engines.kafka))
     asyncio.run(report_a_call_that_nobody_answers(running.ports.routing_grpc))
+    crm = running.services.addresses["crm-api"]
+    asyncio.run(complain(crm, token_of(running.services, [CLIENT])))
     asyncio.run(send_rubbish(running.engines.kafka))
     wanted = {service.name: declared(service.name) for service in SERVICES}
     end = time.monotonic() + ALL_SEEN_S
@@ -199,7 +212,8 @@ def test_probes_of_the_manifests_are_answered(running: Running, service: Service
             assert answer.status == 200
 
 
-def test_grpc_probe_of_the_manifests_is_answered(running: Running) -> None:
-    with grpc.insecure_channel(f"127.0.0.1:{running.ports.routing_grpc}") as channel:
+@pytest.mark.parametrize("port", ["routing_grpc", "crm_grpc"])
+def test_grpc_probe_of_the_manifests_is_answered(running: Running, port: str) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{getattr(running.ports, port)}") as channel:
         answer = HealthStub(channel).Check(HealthCheckRequest(), timeout=5)
     assert answer.status == HealthCheckResponse.SERVING
