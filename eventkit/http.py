@@ -81,6 +81,7 @@ __all__ = [
     "Problem",
     "Text",
     "Time",
+    "Whole",
     "make_app",
     "microseconds",
     "problem",
@@ -120,6 +121,10 @@ def _without_nul(value: str) -> str:
     return value
 
 
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 # Control characters and line separators. Not "printable": joiners belong to names, too.
 _CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 _ONE_LINE = rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$"
@@ -151,6 +156,8 @@ Time = Annotated[AwareDatetime, BeforeValidator(_text_only), Field(strict=False)
 """RFC 3339, such as 2026-11-23T09:00:00.250Z; its microseconds: `microseconds(time)`."""
 Day = Annotated[date, BeforeValidator(_text_only), Field(strict=False)]
 """A day, such as 2026-11-23."""
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""An integer; also as 5.0, which is the same number in JSON and in JSON Schema."""
 Lax = Annotated[T, Field(strict=False)]
 """For what JSON has no type for: `Lax[Severity]` (an enum), `Lax[tuple[Id, ...]]`, `Lax[float]`."""
 
@@ -185,18 +192,36 @@ _bearer = HTTPBearer(auto_error=False, scheme_name="bearer", bearerFormat="JWT")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 
 
-async def _anyone(request: Request, credentials: Credentials) -> Caller:
-    """The caller, whatever their role."""
+# Each of these dependencies is one step of FastAPI's and not a tree of them: a step costs more than
+# all that is done in it.
+
+
+def _authenticated(request: Request, credentials: Credentials) -> Caller:
     edge: _Edge = request.app.state.edge
     if credentials is None or edge.callers is None:
         raise Unauthenticated("there must be a header Authorization: Bearer TOKEN", given=False)
     return edge.callers.verify(credentials.credentials, time.time_ns() // 1000)
 
 
-async def _caller(request: Request, caller: Annotated[Caller, Depends(_anyone)]) -> Caller:
+def _authorized(request: Request, credentials: Credentials) -> Caller:
+    caller = _authenticated(request, credentials)
     if not getattr(request.state, "role_checked", False):
         caller.must(Role.AGENT)
     return caller
+
+
+async def _must_see(request: Request, caller: Caller, client_id: str) -> None:
+    edge: _Edge = request.app.state.edge
+    # Whether there is such a client is not to be learnt by those who do not work for it.
+    if not caller.sees(client_id):
+        raise NotFound("client")
+    if edge.known_client is not None and not await edge.known_client(client_id):
+        raise NotFound("client")
+
+
+def _must_see_all(caller: Caller) -> None:
+    if caller.clients is not None:
+        raise Forbidden("needs a token for every client: this is the centre's own")
 
 
 def require(role: Role | str) -> Any:
@@ -204,26 +229,25 @@ def require(role: Role | str) -> Any:
     It is decided before everything else of the endpoint."""
     least = Role(role)
 
-    async def check(request: Request, caller: Annotated[Caller, Depends(_anyone)]) -> None:
-        caller.must(least)
+    async def check(request: Request, credentials: Credentials) -> None:
+        _authenticated(request, credentials).must(least)
         request.state.role_checked = True
 
     return Depends(check)
 
 
+async def _caller(request: Request, credentials: Credentials) -> Caller:
+    return _authorized(request, credentials)
+
+
 CallerOf = Annotated[Caller, Depends(_caller)]
 """Who calls. Raises Unauthenticated and Forbidden."""
 
+ClientId = Annotated[str, Path(examples=["acme"])]
 
-async def _client(
-    request: Request, caller: CallerOf, client_id: Annotated[str, Path(examples=["acme"])]
-) -> str:
-    edge: _Edge = request.app.state.edge
-    # Whether there is such a client is not to be learnt by those who do not work for it.
-    if not caller.sees(client_id):
-        raise NotFound("client")
-    if edge.known_client is not None and not await edge.known_client(client_id):
-        raise NotFound("client")
+
+async def _client(request: Request, credentials: Credentials, client_id: ClientId) -> str:
+    await _must_see(request, _authorized(request, credentials), client_id)
     return client_id
 
 
@@ -231,58 +255,62 @@ ClientOf = Annotated[str, Depends(_client)]
 """The path's {client_id}: the caller's token names it and it is registered, otherwise NotFound."""
 
 
-async def _centre(caller: CallerOf) -> str:
-    if caller.clients is not None:
-        raise Forbidden("needs a token for every client: this is the centre's own")
+async def _centre(request: Request, credentials: Credentials) -> str:
+    _must_see_all(_authorized(request, credentials))
     return CENTRE
 
 
 CentreOf = Annotated[str, Depends(_centre)]
 """For paths without a client, of the centre's own: "centre", for those who see every client."""
 
+# Checked below and not by FastAPI, which would do so before it is known who calls.
 Key = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        pattern=KEY,
         description="The same key with the same request has one effect, and one answer.",
         examples=["7b1c9a52-0d7e-4f4e-9d61-2f3f1c1b8a10"],
+        json_schema_extra={"pattern": KEY},
     ),
 ]
 Correlation = Annotated[
     str | None,
     Header(
         alias="Correlation-Id",
-        pattern=ID,
         description="Kept with the events, to find what belongs together.",
         examples=["call-2031"],
+        json_schema_extra={"pattern": ID},
     ),
 ]
 
 
 async def _cause(
     request: Request,
-    caller: CallerOf,
-    client_id: ClientOf,
+    credentials: Credentials,
+    client_id: ClientId,
     key: Key = None,
     correlation: Correlation = None,
 ) -> Cause:
+    caller = _authorized(request, credentials)
+    await _must_see(request, caller, client_id)
     return await _cause_of(request, caller, client_id, key, correlation)
 
 
 async def _centre_cause(
-    request: Request,
-    caller: CallerOf,
-    client_id: CentreOf,
-    key: Key = None,
-    correlation: Correlation = None,
+    request: Request, credentials: Credentials, key: Key = None, correlation: Correlation = None
 ) -> Cause:
-    return await _cause_of(request, caller, client_id, key, correlation)
+    caller = _authorized(request, credentials)
+    _must_see_all(caller)
+    return await _cause_of(request, caller, CENTRE, key, correlation)
 
 
 async def _cause_of(
     request: Request, caller: Caller, client_id: str, key: str | None, correlation: str | None
 ) -> Cause:
+    if key is not None and not re.fullmatch(KEY, key):
+        raise InvalidMessage("Idempotency-Key", "1 to 200 visible ASCII characters, no blanks")
+    if correlation is not None and not re.fullmatch(ID, correlation):
+        raise InvalidMessage("Correlation-Id", "no id")
     return await make_cause(
         caller,
         client_id,
@@ -519,10 +547,9 @@ async def _forbidden(_: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
-    if error.status_code == 405:
+    if error.status_code == 405 and (methods := request.app.methods(request.url.path)):
         # The router names the methods of the first of the path's endpoints only.
-        if methods := request.app.methods(request.url.path):
-            headers["Allow"] = ", ".join(methods)
+        headers["Allow"] = ", ".join(methods)
     if error.status_code == 400:
         # FastAPI's answer to JSON that only breaks while it is read, such as a number too long.
         return problem(422, "", [("body", "not JSON that can be read")], headers)

@@ -42,6 +42,7 @@ from eventkit.http import (
     PageOf,
     Text,
     Time,
+    Whole,
     make_app,
     microseconds,
     problems,
@@ -64,12 +65,12 @@ class Kind(StrEnum):
 
 class Round(Body):
     shape: Literal["round"]
-    radius: Annotated[int, Field(ge=0, le=100)]
+    radius: Annotated[Whole, Field(ge=0, le=100)]
 
 
 class Square(Body):
     shape: Literal["square"]
-    side: Annotated[int, Field(ge=0, le=100)]
+    side: Annotated[Whole, Field(ge=0, le=100)]
 
 
 class Thing(Body):
@@ -287,6 +288,8 @@ GOOD = {"thing_id": "t-1", "name": "Thing"}
         (GOOD | {"day": "2026-02-30"}, "day"),
         (GOOD | {"form": {"shape": SECRET}}, "form"),
         (GOOD | {"form": {"shape": "round", "radius": "1"}}, "form.round.radius"),
+        (GOOD | {"form": {"shape": "round", "radius": 1.5}}, "form.round.radius"),
+        (GOOD | {"form": {"shape": "round", "radius": True}}, "form.round.radius"),
         (GOOD | {"form": {"shape": "round", "radius": 1, "side": 1}}, "form.round.side"),
         (GOOD | {"nmae": "typo"}, "nmae"),
         (GOOD | {SECRET: 1}, "?"),
