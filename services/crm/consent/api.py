@@ -43,6 +43,8 @@ Address = Annotated[
 """E.164 for voice and sms; an email address; an id of a chat."""
 Purpose = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", examples=["sales"])]
 Words = Annotated[Text, Field(max_length=service.MAX_WORDS)]
+Reference = Annotated[Text, Field(max_length=128)]
+"""crm's id of a customer, or the client's own number, which may be any text."""
 MaybeId = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._:+-]{0,127})?$")]
 
 
@@ -80,7 +82,7 @@ class GiveConsent(Body):
     place: Words = ""
     taken_by: MaybeId = ""
     text: Text = ""
-    customer: MaybeId = ""
+    customer: Reference = ""
     given_at: Time | None = None
     expires_at: Time | None = None
 
@@ -118,7 +120,7 @@ class WithdrawConsent(Body):
     address: Address
     place: Words = ""
     text: Text = ""
-    customer: MaybeId = ""
+    customer: Reference = ""
     withdrawn_at: Time | None = None
 
     def withdrawn(self) -> service.Withdrawn:
@@ -140,7 +142,7 @@ class FindConsents(Body):
 
     channel: Lax[Channel] | None = None
     address: Address | None = None
-    customer: Id | None = None
+    customer: Annotated[Reference, Field(min_length=1)] | None = None
 
 
 class ConsentRecorded(BaseModel):

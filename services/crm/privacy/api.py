@@ -2,13 +2,13 @@
 the body, since the client's own number of a person is personal."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from eventkit.eventstore import Answer
-from eventkit.http import Body, CauseOf, Id, problems, require
+from eventkit.http import Body, CauseOf, Text, problems, require
 from services.crm.privacy.service import Privacy
 
 
@@ -19,7 +19,7 @@ class WhichCustomer(Body):
         extra="forbid", strict=True, json_schema_extra={"examples": [{"customer": "c-1042"}]}
     )
 
-    customer: Id
+    customer: Annotated[Text, Field(min_length=1, max_length=128)]
 
 
 class CustomerErased(BaseModel):
