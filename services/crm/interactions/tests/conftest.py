@@ -50,12 +50,16 @@ class Centre:
         self.store = store
         self.http = http
         self.client_id = client_id
-        self.cause = Cause(client_id, actor="sue")
+        self.cause = self.cause_of(client_id)
         self.customers = Customers(store, lambda: f"c-{uuid.uuid4().hex[:12]}")
         self.catalogues = Catalogues(store)
         self.service = Interactions(
             store, lambda: uuid.uuid4().hex, zone, article_version, count_helped
         )
+
+    @staticmethod
+    def cause_of(client_id: str) -> Cause:
+        return Cause(client_id, actor="sue")
 
     async def post(self, path: str, **body: Any) -> dict[str, Any]:
         answer = await self.http.post(path, json=body)
