@@ -74,6 +74,11 @@ class Row:
     def is_corrected(self) -> bool:
         return self.date_kind in (DateKind.BY_MONTH, DateKind.BY_TICKET)
 
+    @property
+    def as_written(self) -> datetime:
+        """`at` before day and month were put right."""
+        return _swapped(self.at) if self.is_corrected else self.at
+
 
 @dataclass(frozen=True, slots=True)
 class Bad:

@@ -183,13 +183,10 @@ def write_report(path: Path, lines: Sequence[Line]) -> None:
                 values: dict[str, Any] = asdict(line)
                 del values["row"]
                 if line.row is not None:
-                    row = line.row
-                    swapped = row.at.replace(month=row.at.day, day=row.at.month)
-                    written = swapped if row.is_corrected else row.at
                     values |= {
-                        "date_as_written": written.date().isoformat(),
-                        "date": row.at.date().isoformat(),
-                        "date_is": row.date_kind.value,
+                        "date_as_written": line.row.as_written.date().isoformat(),
+                        "date": line.row.at.date().isoformat(),
+                        "date_is": line.row.date_kind.value,
                     }
                 out.writerow(values)
     except OSError as error:

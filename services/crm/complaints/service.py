@@ -215,8 +215,10 @@ class Complaints:
             known[line.reference] = complaint_id
             appends.append((line.at, complaint_id, events))
             answers.append(Imported(line.reference, "accepted", complaint_id))
-        if not dry_run:
-            # Complaints of one moment are appended together.
+        if appends and not dry_run:
+            # All keys at once; the appends below find them in the ring's cache.
+            subjects = [store.complaint_subject(id) for _, id, _ in appends]
+            await self.events.keys.ensure(client_id, subjects)
             for at, group in groupby(sorted(appends, key=itemgetter(0, 1)), key=itemgetter(0)):
                 batch = [(id, c.Complaint(), 0, events) for _, id, events in group]
                 await _at(tx, at).append(COMPLAINTS, batch)

@@ -123,6 +123,17 @@ VOICES = sa.Table(
 
 # Complaints.
 
+_CHANGING = (
+    *("version", "phase", "paused", "severity", "assignee", "acknowledged_at", "closed_at"),
+    *("verdict", "reasons", "responsible_kind", "responsible_id", "due_at", "ran_out"),
+)
+_INSERT = insert(COMPLAINTS_TABLE).on_conflict_do_nothing().returning(COMPLAINTS_TABLE.c.version)
+_UPSERT = insert(COMPLAINTS_TABLE)
+_UPDATE = _UPSERT.on_conflict_do_update(
+    index_elements=["client_id", "complaint_id"],
+    set_={name: _UPSERT.excluded[name] for name in _CHANGING},
+)
+
 
 async def project_complaints(
     connection: AsyncConnection, changes: Sequence[Change[c.Complaint, c.Event]]
@@ -132,22 +143,11 @@ async def project_complaints(
     new = [row for row, change in zip(rows, changes, strict=True) if change.before.opened is None]
     known = [row for row, change in zip(rows, changes, strict=True) if change.before.opened]
     if new:
-        made = await connection.execute(
-            insert(COMPLAINTS_TABLE)
-            .values(new)
-            .on_conflict_do_nothing()
-            .returning(COMPLAINTS_TABLE.c.complaint_id)
-        )
+        made = await connection.execute(_INSERT, new)
         if len(made.all()) < len(new):
             raise Rejected("another complaint has this reference already")
     if known:
-        upsert = insert(COMPLAINTS_TABLE).values(known)
-        await connection.execute(
-            upsert.on_conflict_do_update(
-                index_elements=["client_id", "complaint_id"],
-                set_={name: upsert.excluded[name] for name in _CHANGING},
-            )
-        )
+        await connection.execute(_UPDATE, known)
     await put_entries(
         connection,
         [
@@ -168,12 +168,6 @@ async def project_complaints(
             if row["customer_id"]
         ],
     )
-
-
-_CHANGING = (
-    *("version", "phase", "paused", "severity", "assignee", "acknowledged_at", "closed_at"),
-    *("verdict", "reasons", "responsible_kind", "responsible_id", "due_at", "ran_out"),
-)
 
 
 def _complaint_row(change: Change[c.Complaint, c.Event]) -> Row:
@@ -234,8 +228,13 @@ def _not_ended(state: c.Complaint) -> list[Clock]:
     return [clock for clock, ended in both if not ended]
 
 
+def complaint_subject(complaint_id: str, customer_id: str = "") -> str:
+    """Whose key seals the texts: the customer's; the complaint's own where nobody is known."""
+    return customer_id or f"complaint/{complaint_id}"
+
+
 def _subject(id: str, state: c.Complaint) -> str:
-    return state.customer_id or f"complaint/{id}"
+    return complaint_subject(id, state.customer_id)
 
 
 def _due(_: str, name: str, due: int) -> c.RunOutClock:
