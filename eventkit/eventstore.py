@@ -438,7 +438,13 @@ class EventStore:
         Unavailable."""
         try:
             async with self._plain.connect() as connection:
-                yield connection
+                try:
+                    yield connection
+                except Exception as error:
+                    if is_not_now(error):
+                        # Nobody knows what it is at: it must not go back into the pool.
+                        await connection.invalidate()
+                    raise
         except Exception as error:
             if is_not_now(error):
                 raise Unavailable(SILENT) from error

@@ -63,7 +63,14 @@ def is_not_now(error: BaseException) -> bool:
         return True
     if isinstance(error, asyncpg.InterfaceError | exc.InterfaceError):
         return "closed" in str(error)
-    return sqlstate(error).startswith(_NOT_NOW)
+    return _is_half_closed(error) or sqlstate(error).startswith(_NOT_NOW)
+
+
+def _is_half_closed(error: BaseException) -> bool:
+    """True for a connection whose server has said that it ends, but which has not ended yet:
+    asyncpg is between two states then."""
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    return "another operation" in str(cause) and "cannot switch to state" in str(cause)
 
 
 def is_again(error: BaseException) -> bool:
@@ -191,5 +198,9 @@ def _refuse_closed(dbapi_connection: Any, _: Any, __: Any) -> None:
 
 
 def _translate(context: ExceptionContext) -> None:
-    if context.is_disconnect or is_not_now(context.original_exception):
+    error = context.original_exception
+    if isinstance(error, TimeoutError) or _is_half_closed(error):
+        # Nobody knows what the connection is at: it must not go back into the pool.
+        context.is_disconnect = True
+    if context.is_disconnect or is_not_now(error):
         context.chained_exception = Unavailable(SILENT)

@@ -163,22 +163,21 @@ class DyingProducer(Producer):
         return count
 
 
-def relay(bootstrap: str, database: str, batch: str, dies: str) -> int:
+def relay(bootstrap: str, database: str, batch: int, dies: str) -> None:
     """The relay, which dies in the middle of its third batch, or does not."""
 
     async def main() -> None:
         engine = make_engine(database)
         async with (DyingProducer if dies == "dies" else Producer)(bootstrap) as producer:
-            relay = Relay(engine, producer, batch=int(batch))
+            relay = Relay(engine, producer, batch=batch)
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, relay.stop)
             await relay.run()
         await engine.dispose()
 
-    asyncio.run(main())
-    return 0
+    sys.exit(asyncio.run(main()))
 
 
-def timers(_: str, database: str) -> int:
+def timers(database: str) -> None:
     """A worker for the timers of accounts.py."""
 
     async def main() -> None:
@@ -191,8 +190,7 @@ def timers(_: str, database: str) -> int:
         await engine.dispose()
         await keys.dispose()
 
-    asyncio.run(main())
-    return 0
+    sys.exit(asyncio.run(main()))
 
 
 def main() -> int:
@@ -202,8 +200,6 @@ def main() -> int:
         "consume": consume,
         "each": each,
         "fold": fold,
-        "relay": relay,
-        "timers": timers,
     }
     return programs[name](*arguments)
 

@@ -1,18 +1,24 @@
 """What the tests share besides fixtures."""
 
 import asyncio
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from eventkit.records import Record
 from eventkit.topictable import read_partition
 from relaisctl.stack import Stack
+
+# Processes that need not import everything again, each time that one is killed.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["eventkit.tests.programs"])
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -73,3 +79,16 @@ def program(kafka: Kafka, name: str, *arguments: object, **options: Any) -> subp
         stderr=subprocess.PIPE,
         **options,
     )
+
+
+def fork(function: Callable[..., object], *arguments: object) -> BaseProcess:
+    """Start a function of programs.py as a process of its own."""
+    process = _FORKS.Process(target=function, args=arguments)
+    process.start()
+    return process
+
+
+async def ended(process: BaseProcess) -> int | None:
+    """The exit code, when the process has ended; None after 60 s."""
+    await asyncio.to_thread(process.join, 60)
+    return process.exitcode

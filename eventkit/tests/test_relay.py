@@ -17,8 +17,9 @@ from eventkit.eventstore import Answer, Category, Cause, EventStore, Transaction
 from eventkit.producer import Producer
 from eventkit.records import Record
 from eventkit.relay import Relay
+from eventkit.tests import programs
 from eventkit.tests.accounts import Account, Command, Deposit, Event, category
-from eventkit.tests.support import Kafka, MakeTopic, Postgres, program, read_all, until
+from eventkit.tests.support import Kafka, MakeTopic, Postgres, ended, fork, read_all, until
 
 CAUSE = Cause("acme", "agent-1")
 PARTITIONS = 3
@@ -196,19 +197,15 @@ async def test_twenty_kills_between_publishing_and_remembering_it(
             await asyncio.sleep(0.02)
 
     writers = [asyncio.create_task(write(number)) for number in range(8)]
-    kills = 0
-    while kills < 20:
-        process = program(kafka, "relay", database, 5, "dies")
-        _, said = await asyncio.to_thread(process.communicate, timeout=60)
-        assert process.returncode == -signal.SIGKILL, said
-        kills += 1
+    for _ in range(20):
+        process = fork(programs.relay, kafka.bootstrap, database, 5, "dies")
+        assert await ended(process) == -signal.SIGKILL
     writing = False
     await asyncio.gather(*writers)
-    last = program(kafka, "relay", database, 500, "lives")
-    await until(lambda: all_published(store), "everything is published", last)
+    last = fork(programs.relay, kafka.bootstrap, database, 500, "lives")
+    await until(lambda: all_published(store), "everything is published")
     last.terminate()
-    _, said = await asyncio.to_thread(last.communicate, timeout=60)
-    assert last.returncode == 0, said
+    assert await ended(last) == 0
 
     records = await published(kafka, accounts)
     found = facts(records)
