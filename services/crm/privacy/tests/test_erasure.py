@@ -205,7 +205,7 @@ async def test_no_byte_of_the_person_is_left(
     history = await ok(http.get("/complaints/k-1/history"))
     assert found_in(json.dumps(history).encode(), loaded.secrets.values()) == set()
     timeline = await ok(http.get(f"/customers/{loaded.customer_id}/timeline"))
-    assert {each.get("call_id") for each in timeline["items"]} >= {"c-1", "c-2", "c-3", "c-5"}
+    assert {each["id"] for each in timeline["items"]} >= {"c-1", "c-2", "c-3", "c-5"}
     document = await ok(http.post("/privacy/export", json={"customer": loaded.customer_id}))
     assert found_in(json.dumps(document).encode(), loaded.secrets.values()) == set()
 
