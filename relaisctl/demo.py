@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -14,11 +15,12 @@ import typer
 
 from eventkit.clock import SystemClock
 from eventkit.settings import load
-from relaisctl import clients, kpi
+from relaisctl import clients, complaint_report, kpi, warehouse
+from relaisctl.crm_client import CrmClient
 from relaisctl.explain import NOT_LOADED, explained
-from relaisctl.replay import anonymous_bank, publish, shift, stage
+from relaisctl.replay import anonymous_bank, desk, publish, shift, stage
 from relaisctl.replay import cli as replay
-from relaisctl.show import Format, plain
+from relaisctl.show import Bars, Format, plain
 from relaisctl.stack.errors import StackError
 from relaisctl.stack.settings import Environment
 from relaisctl.stack.stack import Stack, State
@@ -27,6 +29,8 @@ ACTOR = "demo"
 SEED, MINUTES, SPEED = 1, 100, 80.0
 BANK = "anonymous-bank"
 PATIENCE_S = 60.0
+AT_ONCE = 16
+"""Agents who write at the same time."""
 
 app = typer.Typer(help="A made-up centre of three client companies, on the real services.")
 
@@ -57,6 +61,10 @@ def demo(
         plain(played, Format.TABLE)
         with explained():
             _wait_until_loaded(stack.addresses["kafka"])
+            _say("agents write down what their calls were about")
+            written = asyncio.run(write_down(played.run, SEED))
+            _wait_until_counted(played.run)
+        typer.echo(f"\nwritten down: {written:,} notes of topics, offers and complaints")
         for company in shift.COMPANIES:
             zone = ZoneInfo(company.time_zone)
             begins, ends = (
@@ -64,6 +72,8 @@ def demo(
                 for moment in (played.begins, played.ends)
             )
             _print_kpis(company.client_id, company.name, begins, ends)
+        typer.echo("\nComplaints, by client")
+        complaint_report.complaints(by=complaint_report.By.CLIENT)
     except StackError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
@@ -114,6 +124,51 @@ async def play_shift(
     return await stage.perform(production, kafka, routing)
 
 
+async def write_down(run: str, seed: int) -> int:
+    """What agents know after the calls of a play, through crm's API; returns how many things.
+
+    Raises InputError, UnreachableError.
+    """
+    calls = _answered(run)
+    by_client = {company.client_id: company for company in shift.COMPANIES}
+    written = 0
+    async with CrmClient(None) as crm:
+
+        async def send(request: desk.Request) -> None:
+            path = f"/v1/clients/{request.client_id}/{request.path}"
+            await crm.request(request.method, path, request.body)
+
+        async def after(call: desk.Answered) -> int:
+            async with at_once:
+                requests = list(desk.after_call(call, seed))
+                for request in requests:
+                    await send(request)
+                return len(requests)
+
+        at_once = asyncio.Semaphore(AT_ONCE)
+        for client_id in by_client:
+            await send(desk.set_up(client_id))
+        for client_id, rows in desk.customers(calls, seed).items():
+            body = {"rows": rows}
+            await crm.post(f"/v1/clients/{client_id}/customers/import", body)
+        with Bars() as progress:
+            task = progress.add_task("written down", total=len(calls), text="calls")
+            for number, writing in enumerate(asyncio.as_completed(map(after, calls)), 1):
+                written += await writing
+                progress.show(task, number, f"{number:,} of {len(calls):,} calls")
+    return written
+
+
+def _answered(run: str) -> list[desk.Answered]:
+    with warehouse.connected("calls") as clickhouse:
+        rows = clickhouse.execute(
+            "SELECT client_id, call_id, queue_id, agent_id, customer_id FROM calls"
+            " WHERE answered AND startsWith(call_id, %(run)s) ORDER BY client_id, call_id",
+            {"run": f"{run}-"},
+        )
+    return [desk.Answered(*row) for row in rows]
+
+
 def _routing(stack: Stack) -> str:
     return f"127.0.0.1:{stack.settings.ports.routing_grpc}"
 
@@ -143,9 +198,33 @@ def _wait_until_loaded(kafka: str) -> None:
         raise typer.Exit(NOT_LOADED)
 
 
+def _wait_until_counted(run: str) -> None:
+    """Until each answered call has its disposition in ClickHouse: the last thing of a call's that
+    crm's relay publishes, but for offers and complaints, which come at once behind it."""
+    missing, since = -1, time.monotonic()
+    with warehouse.connected("call_outcomes") as clickhouse:
+        while True:
+            ((left,),) = clickhouse.execute(
+                "SELECT count() FROM calls AS c LEFT ANTI JOIN"
+                " (SELECT client_id, call_id FROM call_outcomes WHERE disposition != '') AS o"
+                " USING (client_id, call_id)"
+                " WHERE c.answered AND startsWith(c.call_id, %(run)s)",
+                {"run": f"{run}-"},
+            )
+            if left == 0:
+                return
+            if left != missing:
+                missing, since = left, time.monotonic()
+            elif time.monotonic() - since > PATIENCE_S:
+                typer.echo("crm's relay or the loader stands: see relaisctl status", err=True)
+                raise typer.Exit(NOT_LOADED)
+            time.sleep(0.5)
+
+
 def _print_kpis(client_id: str, title: str, begins: date, ends: date) -> None:
     typer.echo(f"\n{title}, {begins} to {ends}")
-    for by in (kpi.By.QUEUE, kpi.By.ALL):
+    by_topic = (kpi.By.TOPIC,) if client_id in desk.DESKS else ()
+    for by in (kpi.By.QUEUE, *by_topic, kpi.By.ALL):
         kpi.kpi(client_id, begins.isoformat(), (ends + timedelta(days=1)).isoformat(), by)
 
 
