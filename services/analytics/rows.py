@@ -460,10 +460,10 @@ def _ids(
 
 
 def id_fault(text: str, pattern: re.Pattern[str]) -> str:
-    """What is wrong with an id, or nothing."""
+    """What is wrong with an id, or nothing. Never what it was: it may be a name."""
     if pattern.fullmatch(text):
         return ""
-    return f"{text[:128]!r} is no id" if text else "missing"
+    return "is no id" if text else "missing"
 
 
 def _levels(level: Callable[[Any], int], values: Column, limits: Limits, errors: Errors) -> Column:
@@ -487,10 +487,10 @@ def _texts(
     _: Limits,
     errors: Errors,
 ) -> Column:
-    """Texts that are empty or of one form."""
+    """Texts that are empty or of one form. What they were is not told: it may be personal."""
     for row, text in enumerate(values) if any(values) else ():
         if text and not fits(text):
-            errors.setdefault(row, InvalidMessage(name, f"{text[:64]!r} is no {what}"))
+            errors.setdefault(row, InvalidMessage(name, f"is no {what}"))
     return values
 
 

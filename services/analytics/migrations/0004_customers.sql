@@ -118,18 +118,28 @@ WHERE e.client_id = {client:String}
   AND e.event_type IN ('CustomerRegistered', 'CustomerMerged', 'CustomerUnmerged', 'CustomerErased')
 GROUP BY day;
 
+-- A consent that was withdrawn is not withdrawn again when its person is erased.
 CREATE OR REPLACE VIEW consents_by_day AS
 WITH coalesce(nullIf((SELECT max(time_zone) FROM clients WHERE client_id = {client:String}), ''),
               'UTC') AS zone
 SELECT
-    toDate(e.occurred_at, zone) AS day,
-    e.channel AS channel,
-    e.purpose AS purpose,
-    uniqExactIf(e.event_id, e.event_type = 'ConsentGiven') AS given,
-    uniqExactIf(e.event_id, e.event_type = 'ConsentWithdrawn') AS withdrawn
-FROM customer_events AS e
-WHERE e.client_id = {client:String} AND e.event_type IN ('ConsentGiven', 'ConsentWithdrawn')
-GROUP BY day, channel, purpose;
+    toDate(said.occurred_at, zone) AS day,
+    said.channel AS channel,
+    said.purpose AS purpose,
+    countIf(said.event_type = 'ConsentGiven') AS given,
+    countIf(said.event_type = 'ConsentWithdrawn' AND said.before != 'ConsentWithdrawn')
+        AS withdrawn
+FROM
+(
+    SELECT
+        e.occurred_at, e.channel, e.purpose, e.event_type,
+        lagInFrame(e.event_type) OVER (PARTITION BY e.consent_id ORDER BY e.version
+            ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS before
+    FROM customer_events AS e FINAL
+    WHERE e.client_id = {client:String} AND e.event_type IN ('ConsentGiven', 'ConsentWithdrawn')
+) AS said
+GROUP BY day, channel, purpose
+HAVING given > 0 OR withdrawn > 0;
 
 CREATE OR REPLACE VIEW do_not_call_lists AS
 SELECT

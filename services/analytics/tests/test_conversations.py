@@ -280,21 +280,28 @@ def test_figures_stay_when_a_customer_is_erased(warehouse: Warehouse) -> None:
 def test_consents_and_lists(warehouse: Warehouse) -> None:
     client = "asking"
     warehouse.load("client-events", [client_registered(client, "Asia/Tokyo")])
-    given: Body = ("consent_given", {"consent_id": "x", "channel": "voice", "purpose": "sales"})
-    gone: Body = ("consent_withdrawn", {"consent_id": "x", "channel": "voice", "purpose": "sales"})
-    midnight = 1_789_999_200 - 1_789_999_200 % 86_400 + 15 * 3600  # in Tokyo
+    terms = {"channel": "voice", "purpose": "sales"}
+
+    def consent(id_: str, at: int, *names: str) -> list[Any]:
+        bodies = [(name, {"consent_id": id_, **terms}) for name in names]
+        return customer_events(client, "consent", id_, *bodies, at=at)
+
+    midnight = MONDAY - MONDAY % 86_400 + 15 * 3600  # in Tokyo
     events = [
-        *customer_events(client, "consent", "k1", given, gone, at=midnight - 30),
-        *customer_events(client, "consent", "k2", given, at=midnight - 1),
+        *consent("k1", midnight - 30, "consent_given", "consent_withdrawn"),
+        *consent("k2", midnight - 1, "consent_given"),
+        # Withdrawn, then erased with its person.
+        *consent("k3", midnight, "consent_given", "consent_withdrawn", "consent_withdrawn"),
     ]
-    warehouse.load("customer-events", events, events)
+    random.Random(7).shuffle(events)
+    warehouse.load("customer-events", events[:2], events[2:], events)
     rows = warehouse.ask(
         f"SELECT channel, purpose, given, withdrawn FROM consents_by_day(client = '{client}')"
         " ORDER BY day"
     )
     assert [tuple(row.values()) for row in rows] == [
         ("voice", "sales", 2, 0),
-        ("voice", "sales", 0, 1),
+        ("voice", "sales", 1, 2),
     ]
     lists = [
         ("do_not_call_list_published", {"list_id": "all", "list_version": n, "size": 10 * n})
