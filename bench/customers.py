@@ -101,7 +101,9 @@ async def load(engine: AsyncEngine, count: int) -> None:
 
     for n, details in enumerate(customers(count, rng), 1):
         id = str(uuid.UUID(int=rng.getrandbits(128), version=4))
-        fact = Recorded[Event](CLIENT, "", 1, "", CustomerRegistered("import"), n, n, "", "", "")
+        fact: Recorded[Event] = Recorded(
+            CLIENT, "", 1, "", CustomerRegistered("import"), n, n, "", "", ""
+        )
         changes.append(
             Change(CLIENT, id, Customer(), Customer(True, "import", details), (fact,), 1)
         )

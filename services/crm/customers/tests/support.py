@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 
 from eventkit.callers import Callers, Role
 from eventkit.eventstore import EventStore
@@ -49,13 +50,21 @@ class Api:
         return [item["customer_id"] for item in (await self.ok("POST", "/find", asked))["items"]]
 
 
-@asynccontextmanager
-async def serving(store: EventStore) -> AsyncIterator[httpx.AsyncClient]:
+def make_service(store: EventStore) -> Customers:
+    return Customers(store, lambda: str(uuid.uuid4()))
+
+
+def make_api(store: EventStore) -> FastAPI:
     async def every_client_but_one(client_id: str) -> bool:
         return client_id != "unregistered"
 
-    app = make_app("crm", "1", CALLERS, every_client_but_one, max_body=4 << 20)
-    app.include_router(router(Customers(store, lambda: str(uuid.uuid4()))))
-    transport = httpx.ASGITransport(app)
+    app = make_app("crm", "1", CALLERS, every_client_but_one, max_body=2 << 20)
+    app.include_router(router(make_service(store)))
+    return app
+
+
+@asynccontextmanager
+async def serving(store: EventStore) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(make_api(store))
     async with httpx.AsyncClient(transport=transport, base_url="http://crm") as http:
         yield http
