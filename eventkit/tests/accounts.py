@@ -99,6 +99,12 @@ balances = sa.Table(
     sa.Column("last_note", sa.Text, nullable=False),
 )
 
+_new = insert(balances)
+_PUT = _new.on_conflict_do_update(
+    index_elements=["client_id", "account_id"],
+    set_={"balance": _new.excluded.balance, "last_note": _new.excluded.last_note},
+)
+
 
 async def project(connection: AsyncConnection, changes: Sequence[Change[Account, Event]]) -> None:
     rows = [
@@ -110,14 +116,7 @@ async def project(connection: AsyncConnection, changes: Sequence[Change[Account,
         }
         for change in changes
     ]
-    new = insert(balances)
-    await connection.execute(
-        new.on_conflict_do_update(
-            index_elements=["client_id", "account_id"],
-            set_={"balance": new.excluded.balance, "last_note": new.excluded.last_note},
-        ),
-        rows,
-    )
+    await connection.execute(_PUT, rows)
 
 
 def message(recorded: Recorded[Event]) -> bytes:
