@@ -20,6 +20,7 @@ from eventkit.http import (
     Listing,
     Name,
     PageOf,
+    Text,
     problems,
     require,
     time_of,
@@ -112,7 +113,7 @@ class Search(Body):
     q: Annotated[str, Field(min_length=1, max_length=MAX_QUERY)]
     language: Language | None = None
     kind: Lax[Kind] | None = None
-    tag: Annotated[str, Field(max_length=MAX_TAG)] | None = None
+    tag: Annotated[Text, Field(max_length=MAX_TAG)] | None = None
     on: Day | None = None
     validity: Literal["valid", "any"] = "valid"
     typing: bool = True

@@ -161,8 +161,7 @@ async def _project_one(
                     published_at=recorded.occurred_at,
                     starts_at=starts_at,
                     ends_at=ends_at,
-                    heading=_heading(language),
-                    words=_heading(language).op("||")(_weighted(language, versions.c.body, "D")),
+                    **searchable(language),
                 )
             )
             await connection.execute(
@@ -197,6 +196,15 @@ async def _project_one(
                 .values(withdrawn_at=recorded.occurred_at)
             )
             await connection.execute(sa.update(articles).where(*the_article).values(withdrawn=True))
+
+
+def searchable(language: str) -> dict[str, sa.ColumnElement[Any]]:
+    """What a row of `versions` in this language is found by: the columns to be set."""
+    heading = _heading(language)
+    return {
+        "heading": heading,
+        "words": heading.op("||")(_weighted(language, versions.c.body, "D")),
+    }
 
 
 def _heading(language: str) -> sa.ColumnElement[Any]:
@@ -615,6 +623,6 @@ async def calls_helped(
     )
     return (
         count,
-        {version: number for version, number in sorted(by_version.tuples())},
+        {version: number for version, number in sorted(by_version)},
         [dict(row) for row in calls.mappings()],
     )

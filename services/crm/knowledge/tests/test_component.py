@@ -351,6 +351,7 @@ async def test_agents_read_and_do_not_write(http: httpx.AsyncClient, client_id: 
         ),
         ("/articles", article("a", "t", body="nul \0"), 422, "body"),
         ("/articles/search", {"q": "-only"}, 422, "q"),
+        ("/articles/search", {"q": "a", "tag": "\0"}, 422, "tag"),
         ("/articles/search", {"q": "a", "on": "9999-12-31"}, 422, "on"),
         ("/articles/nothing/publish", {"version": 1}, 404, None),
     ],
