@@ -12,24 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import typer
 from clickhouse_driver import Client
 from typer.testing import CliRunner
 
 from eventkit.producer import Producer
 from eventkit.records import Bad, Batch, Message
-from relaisctl.complaint_report import complaints
-from relaisctl.kpi import kpi
+from relaisctl.__main__ import app
 from relaisctl.stack.settings import Ports
 from services.analytics.loader import Loader
 from services.analytics.store import Store
 from services.analytics.tests.events import record
 
 ROOT = Path(__file__).resolve().parents[3]
-
-reports = typer.Typer()
-reports.command()(kpi)
-reports.command()(complaints)
 
 
 @dataclass
@@ -115,7 +109,7 @@ class Analytics:
 def report(clickhouse: str, *command: str) -> list[dict[str, Any]]:
     """What `relaisctl kpi` or `relaisctl complaints` prints with --format json."""
     done = CliRunner().invoke(
-        reports,
+        app,
         [*command, "--format", "json"],
         env={"RELAIS_CLICKHOUSE": clickhouse},
         catch_exceptions=False,

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from relais.complaints.v1.events_pb2 import Clock, ComplaintEvent, Severity, SubjectKind
 from typer.testing import CliRunner
 
+from relaisctl.__main__ import app
 from services.analytics.tests.events import MONDAY, Body, client_registered, complaint_events
-from services.analytics.tests.support import Warehouse, report, reports
+from services.analytics.tests.support import Warehouse, report
 
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 AGES = [(1, "<1 d"), (3, "1-3 d"), (7, "3-7 d"), (30, "7-30 d")]
@@ -433,7 +434,7 @@ def test_wishes_are_counted_with_those_merged_into_them(warehouse: Warehouse) ->
 )
 def test_what_cannot_be_answered(warehouse: Warehouse, arguments: list[str], words: str) -> None:
     environment = {"RELAIS_CLICKHOUSE": warehouse.url}
-    result = CliRunner().invoke(reports, ["complaints", *arguments], env=environment)
+    result = CliRunner().invoke(app, ["complaints", *arguments], env=environment)
     assert result.exit_code == 2
     assert words in result.stderr
     assert len(result.stderr.splitlines()) == 1
