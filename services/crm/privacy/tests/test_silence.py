@@ -132,7 +132,8 @@ async def use(
     await ok(http.post(f"{client}/contact/check", json=check))
     await ok(http.post(f"{client}/customers/find", json={"name": values["name"]}))
     key = {"Idempotency-Key": "k"}
-    await ok(http.post(f"{client}/wishes", json={"text": values["wish"]}, headers=key))
+    wish = {"customer": customer, "text": values["wish"]}
+    await ok(http.post(f"{client}/wishes", json=wish, headers=key))
 
     async def refused(path: str, body: Any, method: str = "POST", **given: Any) -> None:
         content = body if isinstance(body, str) else json.dumps(body)
@@ -142,7 +143,7 @@ async def use(
 
     secret = values["note"]
     await refused("/customers", record)  # the number is taken
-    await refused("/wishes", {"text": secret}, headers=key)  # the key is used
+    await refused("/wishes", wish | {"text": secret}, headers=key)  # the key is used
     await refused("/complaints", complaint | {"text": secret})  # the id is used
     for name, bad in (
         ("phones", [secret]),
