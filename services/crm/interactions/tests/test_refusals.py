@@ -75,6 +75,9 @@ async def test_who_may_be_asked_again(centre: Centre) -> None:
     assert await refusers(centre, not_before_until="2026-11-30") == []
     assert await refusers(centre, not_before_until="2026-12-01") == [a]
     assert await refusers(centre, not_before_until="2027-01-01") == [b, a]
+    everything = {"reason": "not-now", "since": "2026-11-02", "not_before_until": "2027-01-01"}
+    assert await refusers(centre, **everything) == [b]
+    assert await refusers(centre, **everything | {"reason": "too-expensive"}) == []
 
 
 async def test_who_accepts_later_is_left_out_and_who_accepted_before_is_not(
