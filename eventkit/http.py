@@ -108,10 +108,15 @@ ID = r"^[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}$"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _text_only(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError("must be text, as RFC 3339 has it: a time with its zone, or a day")
-    return value
+def _of_form(form: str, example: str) -> BeforeValidator:
+    """Pydantic alone takes numbers, and texts of digits, for seconds since 1970."""
+
+    def check(value: object) -> object:
+        if not (isinstance(value, str) and re.match(form, value, re.ASCII)):
+            raise ValueError(f"must be text such as {example}")
+        return value
+
+    return BeforeValidator(check)
 
 
 def _without_nul(value: str) -> str:
@@ -152,12 +157,17 @@ Text = Annotated[
     Field(json_schema_extra={"pattern": r"^[^\u0000]*$"}),
 ]
 """Free text, up to 10,000 characters; may be empty, may have lines."""
-Time = Annotated[AwareDatetime, BeforeValidator(_text_only), Field(strict=False)]
-"""RFC 3339, such as 2026-11-23T09:00:00.250Z; its microseconds: `microseconds(time)`."""
-Day = Annotated[date, BeforeValidator(_text_only), Field(strict=False)]
+Time = Annotated[
+    AwareDatetime,
+    _of_form(r"\d{4}-\d\d-\d\d[Tt ]", "2026-11-23T09:00:00.250Z"),
+    Field(strict=False),
+]
+"""RFC 3339, with its zone; its microseconds: `microseconds(time)`."""
+Day = Annotated[date, _of_form(r"\d{4}-\d\d-\d\d$", "2026-11-23"), Field(strict=False)]
 """A day, such as 2026-11-23."""
 Whole = Annotated[int, BeforeValidator(_whole)]
-"""An integer; also as 5.0, which is the same number in JSON and in JSON Schema."""
+"""An integer; also as 5.0, which is the same number in JSON and in JSON Schema. Limits as
+`Whole = Field(ge=0)`: within Annotated they would be missing in the document."""
 Lax = Annotated[T, Field(strict=False)]
 """For what JSON has no type for: `Lax[Severity]` (an enum), `Lax[tuple[Id, ...]]`, `Lax[float]`."""
 

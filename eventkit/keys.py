@@ -264,7 +264,7 @@ class PostgresKeyRing:
         return found
 
     async def find(self, client_id: str, subjects: Collection[str]) -> dict[str, DataKey]:
-        """The keys that exist; those of erased subjects are missing, here 10 s later at most."""
+        """The keys that exist. One that another process has erased is missing CACHE_S later."""
         now = self._monotonic()
         found = self._cache.get(client_id, subjects, now)
         missing = list({subject for subject in subjects if subject not in found})
@@ -367,7 +367,8 @@ class PostgresKeyRing:
                 while after:
                     count, after = await self._rewrap(table, after, batch)
                     done += count
-                    report(done, max(done, total))
+                    if count:
+                        report(done, max(done, total))
             left = await self._others()
         return left
 
@@ -378,7 +379,7 @@ class PostgresKeyRing:
     async def _rewrap(
         self, table: "_Table", after: Sequence[str], batch: int
     ) -> tuple[int, Sequence[str]]:
-        """How many were wrapped again, and the last one's key; none when it was the last batch."""
+        """How many were wrapped again, and the last one's key; an empty one when none was left."""
         first = self._masters.first
         position = {f"after_{name}": part for name, part in zip(table.key, after, strict=True)}
         async with self._transactions.begin() as connection:
@@ -398,7 +399,7 @@ class PostgresKeyRing:
                 await connection.execute(
                     text(table.update), {"first": first, "wrapped": wrapped} | columns
                 )
-        return len(rows), rows[-1][: len(table.key)] if len(rows) == batch else ()
+        return len(rows), rows[-1][: len(table.key)] if rows else ()
 
 
 MAX_PASSES = 3
