@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from eventkit.eventstore import Answer, Recorded
 from eventkit.http import (
@@ -22,6 +22,7 @@ from eventkit.http import (
     PageOf,
     Text,
     Time,
+    Whole,
     microseconds,
     problems,
     require,
@@ -45,9 +46,13 @@ Word = Annotated[Text, Field(min_length=1)]
 
 
 Amount = Annotated[
-    Decimal,
-    Field(strict=False, gt=0, lt=c.MAX_AMOUNT, decimal_places=4, examples=["19.90"]),
-    PlainSerializer(lambda amount: f"{amount:f}", return_type=str),
+    str,
+    # Above zero, four decimal places at most; text, because a number in JSON may be a float.
+    Field(
+        pattern=r"^([1-9][0-9]{0,11}(\.[0-9]{1,4})?"
+        r"|0\.([1-9][0-9]{0,3}|0[1-9][0-9]{0,2}|00[1-9][0-9]?|000[1-9]))$",
+        examples=["19.90"],
+    ),
 ]
 Currency = Annotated[str, Field(pattern=rf"^{c.CURRENCY.pattern}$", examples=["EUR"])]
 
@@ -324,8 +329,8 @@ class Week(Body):
 class TargetsBody(Body):
     """Minutes of business time."""
 
-    first_response_minutes: int = Field(gt=0, le=p.MAX_TARGET // MINUTE)
-    resolution_minutes: int = Field(gt=0, le=p.MAX_TARGET // MINUTE)
+    first_response_minutes: Whole = Field(gt=0, le=p.MAX_TARGET // MINUTE)
+    resolution_minutes: Whole = Field(gt=0, le=p.MAX_TARGET // MINUTE)
 
     @model_validator(mode="after")
     def _ordered(self) -> "TargetsBody":
@@ -765,7 +770,7 @@ def _complaints(api: APIRouter, service: s.Complaints) -> None:
             lambda h: c.RemedyComplaint(
                 h.at,
                 body.remedy,
-                body.amount,
+                None if body.amount is None else Decimal(body.amount),
                 body.currency or "",
                 body.text,
                 frozenset(h.policy.remedies),
