@@ -25,16 +25,18 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import asyncpg
 import msgspec
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import QueuePool
 
+from eventkit import telemetry
 from eventkit.clock import Clock
 from eventkit.decider import Decider, Rejected, fold
-from eventkit.errors import Unavailable
+from eventkit.errors import InvalidMessage, Unavailable
 from eventkit.eventcodec import EventCodec, UnknownEventType
 from eventkit.ids import event_id
 from eventkit.keys import DataKey, KeyRing
-from eventkit.postgres import SILENT, Notifications, is_again, is_not_now
+from eventkit.postgres import SILENT, Notifications, is_again, is_not_now, sqlstate
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ ATTEMPTS = 30
 """Of one command that meets conflicts of versions, before it is Unavailable."""
 LOST_ATTEMPTS = 4
 """Of one command whose connection is lost, or that finds no server."""
+ROLL_BACK_S = 5.0
 NOTIFY_S = 0.01
 POLL_S = 1.0
 STREAM_BATCH = 500
@@ -55,6 +58,9 @@ SUBJECT_STRIPES = 1024
 """Locks on subjects are striped, so that a bulk append of many fits into the lock table."""
 
 ERASED = "the person has been erased"
+
+# NUL, or what is not UTF-8: edges refuse it, with the field's name.
+_UNSTORABLE = ("22021", "22P05")
 
 C = TypeVar("C")
 S = TypeVar("S")
@@ -421,23 +427,18 @@ class EventStore:
     async def run(self, cause: Cause, work: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
         """Run `work` in one transaction, again after a conflict, and commit. The answer is that of
         the first run with the cause's idempotency key."""
-        erased: set[str] = set()
-        conflicts = losses = 0
-        while True:
-            try:
-                return await self._attempt(cause, work, erased)
-            except _Repeated as repeated:
-                return repeated.answer
-            except _Conflict:
-                conflicts += 1
-                if conflicts == ATTEMPTS:
-                    raise Unavailable("too many others change the same now") from None
-                await self._pause(min(conflicts, 5))
-            except _Lost as lost:
-                losses += 1
-                if losses == LOST_ATTEMPTS or not lost.is_repeatable:
-                    raise Unavailable(SILENT) from lost.__cause__
-                await self._pause(losses + 2)
+        outcome = "failed"
+        try:
+            answer, outcome = await self._run(cause, work)
+            return answer
+        except Rejected:
+            outcome = "rejected"
+            raise
+        except Unavailable:
+            outcome = "unavailable"
+            raise
+        finally:
+            telemetry.COMMANDS.add(1, {"outcome": outcome})
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -509,6 +510,29 @@ class EventStore:
             if len(found) < STREAM_BATCH:
                 await self._numbered.wait(news, POLL_S)
 
+    async def _run(
+        self, cause: Cause, work: Callable[[Transaction], Awaitable[Answer]]
+    ) -> tuple[Answer, str]:
+        """The answer, and whether it is `done` or `repeated`."""
+        erased: set[str] = set()
+        conflicts = losses = 0
+        while True:
+            try:
+                return await self._attempt(cause, work, erased), "done"
+            except _Repeated as repeated:
+                return repeated.answer, "repeated"
+            except _Conflict:
+                telemetry.CONFLICTS.add(1)
+                conflicts += 1
+                if conflicts == ATTEMPTS:
+                    raise Unavailable("too many others change the same now") from None
+                await self._pause(min(conflicts, 5))
+            except _Lost as lost:
+                losses += 1
+                if losses == LOST_ATTEMPTS or not lost.is_repeatable:
+                    raise Unavailable(SILENT) from lost.__cause__
+                await self._pause(losses + 2)
+
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[tuple[AsyncConnection, Driver]]:
         """One that is free, kept from the last command: taking one out of SQLAlchemy's pool and
@@ -564,6 +588,10 @@ class EventStore:
                 raise _Conflict from error
             if is_again(error):
                 raise _Conflict from error
+            if sqlstate(error) in _UNSTORABLE:
+                raise InvalidMessage("text", "has a character that cannot be kept") from None
+            if isinstance(error, PoolTimeout):
+                raise Unavailable("all connections to PostgreSQL are busy") from error
             if is_not_now(error):
                 # Where the commit was lost on its way nobody knows whether it happened; a repeat
                 # with the same idempotency key finds out.
@@ -678,7 +706,7 @@ async def _driver_of(connection: AsyncConnection) -> Driver:
 async def _roll_back(connection: AsyncConnection, driver: Any) -> None:
     """End the transaction whatever has happened, or the connection with it."""
     try:
-        await driver.execute("ROLLBACK", timeout=1.0)
+        await driver.execute("ROLLBACK", timeout=ROLL_BACK_S)
     except BaseException:
         driver.terminate()
         await connection.invalidate()
