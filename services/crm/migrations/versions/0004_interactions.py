@@ -50,8 +50,9 @@ RETURNS SETOF offer_answers LANGUAGE sql STABLE AS $$
 $$
 """
 
-# The collation is that of the index of numbers. Each OFFSET 0 keeps the planner from making a join of what is one look into an index for each
-# refusal that is shown: a page of the list must not read all that was ever refused.
+# Each OFFSET 0 keeps the planner from making a join of what is one look into an index for each
+# refusal that is shown: a page of the list must not read all that was ever refused. The collation
+# is that of the index of numbers.
 REFUSALS = """
 CREATE VIEW refusals AS
 SELECT a.client_id, a.offer_id, a.reason, who.customer_id, a.not_before, a.text,
