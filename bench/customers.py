@@ -23,7 +23,6 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 from sqlalchemy import text
@@ -38,7 +37,7 @@ from relaisctl.stack import Ports, Stack
 from relaisctl.stack.postgres import query
 from services.crm.customers import store
 from services.crm.customers.customer import Customer, CustomerRegistered, Details, Event
-from services.crm.customers.service import Customers
+from services.crm.customers.service import Customers, Found
 
 CLIENT = "bench"
 MASTER = bytes(32)
@@ -120,7 +119,7 @@ async def load(engine: AsyncEngine, count: int) -> None:
             await connection.execute(text(f"VACUUM ANALYZE {table}"))
 
 
-Query = Callable[[], Awaitable[list[Any]]]
+Query = Callable[[], Awaitable[Found]]
 
 
 def queries(service: Customers, count: int) -> dict[str, Query]:
@@ -159,7 +158,7 @@ async def find(service: Customers, count: int, rounds: int) -> None:
         found = 0
         for _ in range(rounds):
             since = time.perf_counter()
-            found += len(await ask())
+            found += len((await ask()).items)
             took.append((time.perf_counter() - since) * 1e3)
         took.sort()
         p50, p95, p99 = (took[int(len(took) * p)] for p in (0.50, 0.95, 0.99))

@@ -264,9 +264,14 @@ class CustomerView(BaseModel):
 
 
 class Found(BaseModel):
-    """The best first: of just this name, then by the word that begins so, then by the name."""
+    """The best first: of just this name, then by the word that begins so, then by the name.
+
+    complete: false where there are more than `limit`, or may be more because several words are
+    asked for that each begin very many names: ask for longer ones.
+    """
 
     items: list[CustomerView]
+    complete: bool
 
 
 class Imported(BaseModel):
@@ -316,14 +321,15 @@ def router(service: Customers) -> APIRouter:
     async def find_customers(client_id: ClientOf, body: Find) -> Found:
         match body.key():
             case "phone", phone:
-                known = await service.find_by_phone(client_id, phone, body.region, body.limit)
+                found = await service.find_by_phone(client_id, phone, body.region, body.limit)
             case "email", email:
-                known = await service.find_by_email(client_id, email, body.limit)
+                found = await service.find_by_email(client_id, email, body.limit)
             case "number", number:
-                known = await service.find_by_number(client_id, number)
+                found = await service.find_by_number(client_id, number)
             case _, name:
-                known = await service.find_by_name(client_id, name, body.limit)
-        return Found(items=[CustomerView.of(each) for each in known])
+                found = await service.find_by_name(client_id, name, body.limit)
+        items = [CustomerView.of(each) for each in found.items]
+        return Found(items=items, complete=found.complete)
 
     @api.post(
         "/import",

@@ -23,11 +23,13 @@ def methods(service: Customers) -> dict[str, Method]:
             case "customer_id":
                 found = [await service.get(client_id, request.customer_id)]
             case "number":
-                found = await service.find_by_number(client_id, request.number)
+                found = (await service.find_by_number(client_id, request.number)).items
             case "phone":
-                found = await service.find_by_phone(client_id, request.phone, "", MAX_FOUND)
+                phone = await service.find_by_phone(client_id, request.phone, "", MAX_FOUND)
+                found = phone.items
             case "email":
-                found = await service.find_by_email(client_id, request.email, MAX_FOUND)
+                email = await service.find_by_email(client_id, request.email, MAX_FOUND)
+                found = email.items
             case _:
                 raise Invalid("key", "one of customer_id, number, phone and email must be set")
         if not found:

@@ -1,10 +1,12 @@
 """The use cases of customers: register, correct, merge, find, import."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventkit.decider import Invalid, NotFound, Rejected
 from eventkit.eventstore import Answer, Category, Cause, EventStore, Transaction
@@ -20,7 +22,7 @@ from services.crm.customers.customer import (
     RegisterCustomer,
     UnmergeCustomer,
 )
-from services.crm.customers.store import Known
+from services.crm.customers.store import Known, Matches
 
 CUSTOMERS = Category(
     "customer", DECIDER, topic="customer-events", message=message, project=store.project
@@ -28,6 +30,8 @@ CUSTOMERS = Category(
 MAX_ROWS = 1_000
 MAX_WORDS = 10
 decide = DECIDER.decide
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,14 @@ class Given:
             time_zone=contact.time_zone(self.time_zone),
             preferred_channel=contact.channel(self.preferred_channel),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The best first. complete: there are no others."""
+
+    items: list[Known]
+    complete: bool
 
 
 class Outcome(StrEnum):
@@ -194,24 +206,22 @@ class Customers:
             ids = await store.list_survivors(connection, client_id, after, rows)
             return await store.get_many(connection, client_id, ids)
 
-    async def find_by_number(self, client_id: str, number: str) -> list[Known]:
+    async def find_by_number(self, client_id: str, number: str) -> Found:
         number = contact.line(number, "number", contact.MAX_NUMBER)
         async with self._events.engine.connect() as connection:
             holders = await store.holders_of(connection, client_id, [number])
             known = [await store.get(connection, client_id, id) for id in holders.values()]
-        return [each for each in known if each is not None]
+        return Found([each for each in known if each is not None], True)
 
-    async def find_by_phone(
-        self, client_id: str, phone: str, region: str, limit: int
-    ) -> list[Known]:
+    async def find_by_phone(self, client_id: str, phone: str, region: str, limit: int) -> Found:
         key = contact.phone(phone, contact.region(region), "phone")
         return await self._find(client_id, store.find_by_contact, key, limit)
 
-    async def find_by_email(self, client_id: str, email: str, limit: int) -> list[Known]:
+    async def find_by_email(self, client_id: str, email: str, limit: int) -> Found:
         key = contact.email_key(contact.email(email, "email"))
         return await self._find(client_id, store.find_by_contact, key, limit)
 
-    async def find_by_name(self, client_id: str, name: str, limit: int) -> list[Known]:
+    async def find_by_name(self, client_id: str, name: str, limit: int) -> Found:
         """Each word begins a word of the name, whatever accents it has: store.find_by_name."""
         words = contact.words(contact.line(name, "name", contact.MAX_NAME))
         if not words:
@@ -219,11 +229,16 @@ class Customers:
         return await self._find(client_id, store.find_by_name, words[:MAX_WORDS], limit)
 
     async def _find(
-        self, client_id: str, find: Callable[..., Any], key: object, limit: int
-    ) -> list[Known]:
+        self,
+        client_id: str,
+        find: Callable[[AsyncConnection, str, K, int], Awaitable[Matches]],
+        key: K,
+        limit: int,
+    ) -> Found:
         async with self._events.engine.connect() as connection:
-            ids = await find(connection, client_id, key, limit)
-            return await store.get_many(connection, client_id, ids)
+            matches = await find(connection, client_id, key, limit)
+            known = await store.get_many(connection, client_id, matches.survivor_ids)
+        return Found(known, matches.complete)
 
     # Many at once.
 

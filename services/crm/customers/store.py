@@ -278,12 +278,20 @@ async def list_survivors(
     return list(rows)
 
 
-# Finding. Everything here gives the ids of survivors, each once, the best first.
+# Finding.
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The ids of survivors, each once, the best first. complete: there are no others."""
+
+    survivor_ids: list[str]
+    complete: bool
 
 
 async def find_by_contact(
     connection: AsyncConnection, client_id: str, key: str, limit: int
-) -> list[str]:
+) -> Matches:
     """Of all who have this phone or email (contact.email_key), a family for one, by their names."""
     rows = await connection.execute(
         sa.select(CUSTOMERS.c.survivor_id, CUSTOMERS.c.name)
@@ -299,13 +307,15 @@ async def find_by_contact(
         .limit(MAX_SHARED)
     )
     named = sorted((contact.fold(name), survivor_id) for survivor_id, name in rows)
-    return list(dict.fromkeys(survivor_id for _, survivor_id in named))[:limit]
+    ids = list(dict.fromkeys(survivor_id for _, survivor_id in named))
+    return Matches(ids[:limit], len(ids) <= limit and len(named) < MAX_SHARED)
 
 
 MAX_SHARED = 1_000
+MAX_READ = 20_000
+"""Entries that a search by name reads for one page of its answer."""
 _END = "\U0010ffff"
 """Behind a prefix, it comes after every word that begins so: no word has this character."""
-_COUNTED = 10_000
 
 _COUNT = sa.text(
     """
@@ -313,7 +323,7 @@ _COUNT = sa.text(
         SELECT count(*) FROM (
             SELECT FROM customer_words AS w
             WHERE w.client_id = :client_id AND w.word >= p.prefix AND w.word < p.prefix || :end
-            LIMIT :counted
+            LIMIT :most
         ) AS bounded
     )
     FROM unnest(CAST(:prefixes AS text[])) WITH ORDINALITY AS p (prefix, number)
@@ -323,15 +333,15 @@ _COUNT = sa.text(
 
 async def find_by_name(
     connection: AsyncConnection, client_id: str, words: Sequence[str], limit: int
-) -> list[str]:
+) -> Matches:
     """Those in whose name each of the words begins some word.
 
     First those of just this name, in whatever order its words are; then by the word that the
     rarest of the prefixes begins (the prefix itself before all that is longer), then by name.
 
-    The index is read in that order, with the other words compared in the index entry itself, and
-    no further than to the limit. What may be read in vain is at most the entries of the rarest
-    prefix, and many of those are read only where next to none of them has the other words.
+    The index is read in that order, with the other words compared in the index entry itself, to
+    the limit and not beyond MAX_READ entries. So nothing is missed unless each of several words
+    begins more names than that; then longer words are wanted, and `complete` says so.
     """
     # A word that begins another asks for nothing more.
     distinct = sorted(set(words))
@@ -340,40 +350,62 @@ async def find_by_name(
         for word, following in zip(distinct, [*distinct[1:], ""], strict=True)
         if not following.startswith(word)
     ]
-    rarest = prefixes[0]
+    rarest, count = prefixes[0], 0
     if len(prefixes) > 1:
-        rarest = await _rarest(connection, client_id, prefixes)
+        rarest, count = await _rarest(connection, client_id, prefixes)
     found = _Found(connection, client_id)
     whole = contact.name_key(distinct)
-    await found.add(_entries(client_id, limit).where(_W.word == rarest, _W.name_key == whole))
-    entries = _entries(client_id, limit + limit // 2 + 5).where(
-        _W.word >= rarest,
-        _W.word < rarest + _END,
-        *(sa.func.strpos(_W.name_key, f" {word}") > 0 for word in prefixes if word != rarest),
+    await found.add(
+        sa.select(*_ENTRY)
+        .where(_W.client_id == client_id, _W.word == rarest, _W.name_key == whole)
+        .order_by(*_ENTRY)
+        .limit(limit + 1)
     )
     # Pages, since one name may have two such words, and records may be merged.
-    page = entries
-    while len(found.survivors) < limit and (last := await found.add(page)):
-        page = entries.where(sa.tuple_(*_ENTRY) > sa.tuple_(*map(sa.literal, last)))
-    return list(found.survivors)[:limit]
+    size = 2 * limit
+    after: sa.Row[Any] | None = None
+    while len(found.survivors) <= limit:
+        rows = await found.add(_page(client_id, rarest, prefixes, after, size))
+        if len(rows) < size:
+            break
+        after = rows[-1]
+    ids = list(found.survivors)
+    return Matches(ids[:limit], len(ids) <= limit and count < MAX_READ)
 
 
 _W = WORDS.c
 _ENTRY = (_W.word, _W.name_key, _W.customer_id)
 
 
-def _entries(client_id: str, limit: int) -> sa.Select[Any]:
-    return sa.select(*_ENTRY).where(_W.client_id == client_id).order_by(*_ENTRY).limit(limit)
+def _page(
+    client_id: str, rarest: str, prefixes: Sequence[str], after: sa.Row[Any] | None, limit: int
+) -> sa.Select[Any]:
+    read = sa.select(*_ENTRY).where(
+        _W.client_id == client_id, _W.word >= rarest, _W.word < rarest + _END
+    )
+    if after is not None:
+        read = read.where(sa.tuple_(*_ENTRY) > sa.tuple_(*map(sa.literal, after)))
+    others = [f" {word}" for word in prefixes if word != rarest]
+    entries = read.order_by(*_ENTRY).limit(MAX_READ if others else limit).subquery()
+    return (
+        sa.select(entries)
+        .where(*(sa.func.strpos(entries.c.name_key, other) > 0 for other in others))
+        .order_by(*entries.c)
+        .limit(limit)
+    )
 
 
-async def _rarest(connection: AsyncConnection, client_id: str, prefixes: Sequence[str]) -> str:
-    """By counts that end early: of two that are very common, the longer one."""
+async def _rarest(
+    connection: AsyncConnection, client_id: str, prefixes: Sequence[str]
+) -> tuple[str, int]:
+    """And how many entries it has, up to MAX_READ. Of two that are very common, the longer one."""
     rows = await connection.execute(
         _COUNT,
-        {"client_id": client_id, "prefixes": prefixes, "end": _END, "counted": _COUNTED},
+        {"client_id": client_id, "prefixes": prefixes, "end": _END, "most": MAX_READ},
     )
     counts = {prefixes[number - 1]: count for number, count in rows}
-    return min(prefixes, key=lambda prefix: (counts[prefix], -len(prefix)))
+    rarest = min(prefixes, key=lambda prefix: (counts[prefix], -len(prefix)))
+    return rarest, counts[rarest]
 
 
 class _Found:
@@ -384,12 +416,11 @@ class _Found:
         self._client_id = client_id
         self.survivors: dict[str, None] = {}
 
-    async def add(self, entries: sa.Select[Any]) -> sa.Row[Any] | None:
-        """The last of the entries; None: there was none."""
+    async def add(self, entries: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         rows = (await self._connection.execute(entries)).all()
         survivors = await _survivors(self._connection, self._client_id, [row[2] for row in rows])
         self.survivors |= dict.fromkeys(survivors[row[2]] for row in rows)
-        return rows[-1] if rows else None
+        return rows
 
 
 # Writing, in the transaction of the append.

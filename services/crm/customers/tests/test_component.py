@@ -90,7 +90,11 @@ async def test_a_family_shares_a_phone(api: Api) -> None:
         for name in ("Zoé Roux", "Émile Roux", "anne roux")
     ]
     assert await api.find(phone="+33142685300") == [family[2], family[1], family[0]]
-    assert await api.find(phone="+33142685300", limit=2) == [family[2], family[1]]
+    asked = {"phone": "+33142685300"}
+    assert (await api.ok("POST", "/find", asked))["complete"]
+    some = await api.ok("POST", "/find", asked | {"limit": 2})
+    assert [each["customer_id"] for each in some["items"]] == [family[2], family[1]]
+    assert not some["complete"]
 
 
 async def test_names_in_order(api: Api) -> None:
@@ -125,6 +129,29 @@ async def test_a_name_with_two_such_words_is_found_once_and_pages_go_on(api: Api
     found = await api.find(name="mar", limit=6)
     assert len(found) == len(set(found)) == 6
     assert set(await api.find(name="mar")) == {ids[0], *ids[6:]}
+
+
+async def test_a_search_reads_no_more_than_it_may(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every word begins very many names, and says when it may have missed some."""
+    monkeypatch.setattr(read, "MAX_READ", 5)
+    for n in range(8):
+        await api.register(name=f"Marie{n} Durand{n}")
+        await api.register(name=f"Marc{n} Dubois{n}")
+    for name, count, complete in (
+        ("ma", 16, True),
+        ("du", 16, True),
+        ("mari dub", 0, False),
+        ("marie durand", 5, False),
+        ("marie7 dura", 1, True),
+    ):
+        answer = await api.ok("POST", "/find", {"name": name})
+        assert (len(answer["items"]), answer["complete"]) == (count, complete), name
+    limited = await api.ok("POST", "/find", {"name": "ma", "limit": 16})
+    assert (len(limited["items"]), limited["complete"]) == (16, True)
+    limited = await api.ok("POST", "/find", {"name": "ma", "limit": 15})
+    assert (len(limited["items"]), limited["complete"]) == (15, False)
 
 
 @pytest.mark.parametrize(
