@@ -417,7 +417,7 @@ class _Found:
         self.survivors: dict[str, None] = {}
 
     async def add(self, entries: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
-        rows = (await self._connection.execute(entries)).all()
+        rows: Sequence[sa.Row[Any]] = (await self._connection.execute(entries)).all()
         survivors = await _survivors(self._connection, self._client_id, [row[2] for row in rows])
         self.survivors |= dict.fromkeys(survivors[row[2]] for row in rows)
         return rows
