@@ -198,6 +198,8 @@ async def project_policies(
 
 
 async def _put(connection: AsyncConnection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
     made = insert(table)
     await connection.execute(
         made.on_conflict_do_update(
