@@ -33,6 +33,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
@@ -89,7 +90,10 @@ def stream(
     behaviour: Callable[[Any, Context], AsyncIterator[Message]],
     role: Role | str = Role.AGENT,
 ) -> Method:
-    """A request, many answers. A stream ends with UNAUTHENTICATED when its token expires."""
+    """A request, many answers, from an async generator, which is closed when its caller has gone.
+
+    A stream ends with UNAUTHENTICATED when its token expires.
+    """
     return Method(request, behaviour, Role(role), responses=True)
 
 
@@ -225,7 +229,8 @@ def _handler(edge: _Edge, name: str, method: Method) -> "grpc.RpcMethodHandler[A
 
     async def answer(data: bytes, context: Context) -> Message:
         try:
-            _call.set(replace(call, caller=_authorized(edge, method.role, context)))
+            caller = _authorized(edge, method.role, _token(context))
+            _call.set(replace(call, caller=caller))
             answered: Message = await method.behaviour(_decoded(method.request, data), context)
             return answered
         except Exception as error:
@@ -234,15 +239,17 @@ def _handler(edge: _Edge, name: str, method: Method) -> "grpc.RpcMethodHandler[A
 
     async def answers(given: Any, context: Context) -> AsyncIterator[Message]:
         try:
-            _call.set(replace(call, caller=_authorized(edge, method.role, context)))
+            token = _token(context)
+            _call.set(replace(call, caller=_authorized(edge, method.role, token)))
             request = (
                 _all_decoded(method.request, given)
                 if method.requests
                 else _decoded(method.request, given)
             )
-            async for message in method.behaviour(request, context):
-                _authorized(edge, method.role, context)  # a token expires while its stream lives
-                yield message
+            async with aclosing(method.behaviour(request, context)) as messages:
+                async for message in messages:
+                    _authorized(edge, method.role, token)  # it expires while its stream lives
+                    yield message
         except Exception as error:
             await _abort(edge, context, error)
 
@@ -271,13 +278,18 @@ async def _all_decoded(
         yield _decoded(request, data)
 
 
-def _authorized(edge: _Edge, role: Role, context: Context) -> Caller | None:
+def _token(context: Context) -> str:
+    """Empty where there is none."""
+    scheme, _, token = str(_metadata(context).get("authorization", "")).partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _authorized(edge: _Edge, role: Role, token: str) -> Caller | None:
     if edge.callers is None:
         return None
-    scheme, _, token = str(_metadata(context).get("authorization", "")).partition(" ")
-    if scheme.lower() != "bearer" or not token:
+    if not token:
         raise _no_token()
-    caller = edge.callers.verify(token.strip(), time.time_ns() // 1000)
+    caller = edge.callers.verify(token, time.time_ns() // 1000)
     caller.must(role)
     return caller
 
