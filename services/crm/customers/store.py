@@ -363,7 +363,7 @@ async def find_by_name(
     )
     # Pages, since one name may have two such words, and records may be merged.
     size = 2 * limit
-    after: sa.Row[Any] | None = None
+    after: Any = None
     while len(found.survivors) <= limit:
         rows = await found.add(_page(client_id, rarest, prefixes, after, size))
         if len(rows) < size:
@@ -378,7 +378,7 @@ _ENTRY = (_W.word, _W.name_key, _W.customer_id)
 
 
 def _page(
-    client_id: str, rarest: str, prefixes: Sequence[str], after: sa.Row[Any] | None, limit: int
+    client_id: str, rarest: str, prefixes: Sequence[str], after: Any, limit: int
 ) -> sa.Select[Any]:
     read = sa.select(*_ENTRY).where(
         _W.client_id == client_id, _W.word >= rarest, _W.word < rarest + _END
@@ -416,8 +416,8 @@ class _Found:
         self._client_id = client_id
         self.survivors: dict[str, None] = {}
 
-    async def add(self, entries: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
-        rows: Sequence[sa.Row[Any]] = (await self._connection.execute(entries)).all()
+    async def add(self, entries: sa.Select[Any]) -> Sequence[Any]:
+        rows: Sequence[Any] = (await self._connection.execute(entries)).all()
         survivors = await _survivors(self._connection, self._client_id, [row[2] for row in rows])
         self.survivors |= dict.fromkeys(survivors[row[2]] for row in rows)
         return rows
