@@ -88,6 +88,7 @@ CREATE FUNCTION append_events(
 ) RETURNS text[] LANGUAGE plpgsql AS $$
 DECLARE
     _erased text[];
+    _has_hole boolean;
 BEGIN
     IF cardinality(_subjects) > 0 THEN
         PERFORM pg_advisory_xact_lock_shared(_lock, stripe) FROM unnest(_stripes) AS stripe;
@@ -98,24 +99,39 @@ BEGIN
         END IF;
     END IF;
 
-    INSERT INTO events (
-        stream_id, version, client_id, category, type, event_id, body, sealed, subject,
-        occurred_at, recorded_at, actor, correlation_id, causation_id, traceparent, topic, message)
-    SELECT stream, version, _client, _category, type, id, body::jsonb, sealed, sealed_for,
-        _occurred, _recorded, _actor, _correlation, _causation, _traceparent,
-        CASE WHEN message IS NOT NULL THEN _topic END, message
-    FROM unnest(_streams, _versions, _types, _ids, _bodies, _sealed, _sealed_for, _messages)
-        WITH ORDINALITY
-        AS new (stream, version, type, id, body, sealed, sealed_for, message, number)
-    ORDER BY number;
-
-    -- Versions have no holes, whatever the caller expected.
-    IF EXISTS (
-        SELECT FROM unnest(_streams, _versions) AS new (stream, version)
-        WHERE version > 1 AND NOT EXISTS (
-            SELECT FROM events AS e
-            WHERE e.stream_id = new.stream AND e.version = new.version - 1)
-    ) THEN
+    -- Versions have no holes, whatever the caller expected. One event, as most commands have, is
+    -- not worth making a table of arrays.
+    IF cardinality(_streams) = 1 THEN
+        INSERT INTO events (
+            stream_id, version, client_id, category, type, event_id, body, sealed, subject,
+            occurred_at, recorded_at, actor, correlation_id, causation_id, traceparent,
+            topic, message)
+        VALUES (
+            _streams[1], _versions[1], _client, _category, _types[1], _ids[1], _bodies[1]::jsonb,
+            _sealed[1], _sealed_for[1],
+            _occurred, _recorded, _actor, _correlation, _causation, _traceparent,
+            CASE WHEN _messages[1] IS NOT NULL THEN _topic END, _messages[1]);
+        _has_hole := _versions[1] > 1 AND NOT EXISTS (
+            SELECT FROM events WHERE stream_id = _streams[1] AND version = _versions[1] - 1);
+    ELSE
+        INSERT INTO events (
+            stream_id, version, client_id, category, type, event_id, body, sealed, subject,
+            occurred_at, recorded_at, actor, correlation_id, causation_id, traceparent,
+            topic, message)
+        SELECT stream, version, _client, _category, type, id, body::jsonb, sealed, sealed_for,
+            _occurred, _recorded, _actor, _correlation, _causation, _traceparent,
+            CASE WHEN message IS NOT NULL THEN _topic END, message
+        FROM unnest(_streams, _versions, _types, _ids, _bodies, _sealed, _sealed_for, _messages)
+            WITH ORDINALITY
+            AS new (stream, version, type, id, body, sealed, sealed_for, message, number)
+        ORDER BY number;
+        _has_hole := EXISTS (
+            SELECT FROM unnest(_streams, _versions) AS new (stream, version)
+            WHERE version > 1 AND NOT EXISTS (
+                SELECT FROM events AS e
+                WHERE e.stream_id = new.stream AND e.version = new.version - 1));
+    END IF;
+    IF _has_hole THEN
         RAISE unique_violation USING CONSTRAINT = 'events_pkey', MESSAGE = 'a version is missing';
     END IF;
 

@@ -147,6 +147,7 @@ async def test_who_meets_others_too_often_is_told(engine: AsyncEngine, keys: Key
     with pytest.raises(Unavailable, match="too many others"):
         await store.run(CAUSE, always_late)
     assert await count(store, "events") == 0
+    await store.close()
 
 
 async def test_a_deadlock_is_run_again(store: EventStore) -> None:
