@@ -201,7 +201,7 @@ async def test_no_byte_of_the_person_is_left(
     # What is counted is as it was, under ids that lead nowhere.
     assert await counts(store, client_id) == counted
     complaint = await ok(http.get("/complaints/k-1"))
-    assert loaded.secrets["complaint"] not in json.dumps(complaint)
+    assert found_in(json.dumps(complaint).encode(), loaded.secrets.values()) == set()
     history = await ok(http.get("/complaints/k-1/history"))
     assert found_in(json.dumps(history).encode(), loaded.secrets.values()) == set()
     timeline = await ok(http.get(f"/customers/{loaded.customer_id}/timeline"))
@@ -232,7 +232,7 @@ async def test_no_byte_of_the_person_is_left(
 
     # The other one is whom they were.
     person = await ok(http.get(f"/customers/{loaded.other_id}"))
-    assert loaded.other["name"] in json.dumps(person)
+    assert person["name"] == loaded.other["name"]
     document = json.dumps(
         await ok(http.post("/privacy/export", json={"customer": loaded.other["number"]})),
         ensure_ascii=False,
@@ -389,6 +389,7 @@ async def test_a_crash_after_the_commit_is_finished_later(
     losing = Privacy(events, holdings(events), new_id)
     with pytest.raises(Unavailable):
         await losing.erase(cause, loaded.customer_id)
+    await events.close()
     # Decided: nothing can be read or written any more, while the keys are still there.
     assert await pending(store, cause.client_id) == 1
     subjects = [loaded.customer_id, loaded.merged_id]
