@@ -5,18 +5,19 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from eventkit.errors import Unavailable
-from eventkit.keys import KeySettings, MasterUsage, PostgresKeyRing, migrate_keys
 from eventkit.namedsecrets import new_secret
-from eventkit.postgres import make_engine
 from relaisctl.explain import InputError, UnreachableError, explained
 from relaisctl.local import local
 from relaisctl.show import Bars, Format, print_table
+
+if TYPE_CHECKING:
+    from eventkit.keys import MasterUsage, PostgresKeyRing
 
 app = typer.Typer(help="The keys that personal data is sealed with.", no_args_is_help=True)
 
@@ -80,7 +81,11 @@ def _fresh(name: str) -> str:
 
 
 @asynccontextmanager
-async def _ring() -> AsyncIterator[tuple[str, PostgresKeyRing]]:
+async def _ring() -> "AsyncIterator[tuple[str, PostgresKeyRing]]":
+    # Here, because SQLAlchemy takes longer to import than most commands take to run.
+    from eventkit.keys import KeySettings, PostgresKeyRing, migrate_keys
+    from eventkit.postgres import make_engine
+
     settings = local(KeySettings)
     masters = settings.masters()
     engine = make_engine(settings.keys, pool_size=2)
@@ -93,7 +98,7 @@ async def _ring() -> AsyncIterator[tuple[str, PostgresKeyRing]]:
         await engine.dispose()
 
 
-async def _status() -> tuple[str, list[MasterUsage]]:
+async def _status() -> "tuple[str, list[MasterUsage]]":
     async with _ring() as (first, ring):
         return first, await ring.status()
 
