@@ -200,7 +200,8 @@ def _give(command: GiveConsent, state: Consent) -> list[Event]:
 def _withdraw(command: WithdrawConsent, state: Consent) -> list[Event]:
     if command.withdrawn_at > command.at:
         raise Invalid("withdrawn_at", "must not lie in the future")
-    if state.withdrawn_at is not None:
+    # A later no counts from later on: a consent of between the two, told late, does not hold.
+    if state.withdrawn_at is not None and command.withdrawn_at <= state.withdrawn_at:
         return []
     if state.given_at is not None and command.withdrawn_at < state.given_at:
         raise Rejected("it has been given again since then")
