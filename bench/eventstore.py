@@ -35,7 +35,7 @@ from eventkit.producer import Producer
 from eventkit.relay import Relay
 from eventkit.tests.accounts import Account, Deposit, Deposited, category, make_tables
 from relaisctl.stack import Ports, Stack
-from relaisctl.stack.postgres import _tools, query
+from relaisctl.stack.postgres import program, query
 
 TOPIC = "bench-accounts"
 CAUSE = Cause("bench", "agent-1")
@@ -170,15 +170,15 @@ async def relay(engine: AsyncEngine, kafka: str) -> tuple[int, float]:
 
 def pgbench(url: str, connections: int, seconds: float) -> float | None:
     """Transactions a second of the bare insert, from C; None where there is no pgbench."""
-    program = _tools(Path()).bin_path / "pgbench"
-    if not program.exists():
+    pgbench = program("pgbench")
+    if not Path(pgbench).exists():
         return None
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(PGBENCH)
         script.flush()
         options = ["-n", "-M", "prepared", "-c", str(connections), "-T", str(max(1, int(seconds)))]
         done = subprocess.run(
-            [str(program), *options, "-f", script.name, url],
+            [pgbench, *options, "-f", script.name, url],
             capture_output=True,
             text=True,
             check=True,
@@ -190,7 +190,7 @@ def pgbench(url: str, connections: int, seconds: float) -> float | None:
 async def measure(url: str, kafka: str, connections: int, seconds: float, rounds: int) -> None:
     query(url, "CREATE DATABASE bench_keys")
     keys_url = f"{url.rpartition('/')[0]}/bench_keys"
-    engine, keys = make_engine(url, pool_size=2 * connections), make_engine(keys_url)
+    engine, keys = make_engine(url, pool_size=2 * connections + 4), make_engine(keys_url)
     await make_tables(engine)
     await migrate_keys(keys)
     store = EventStore(engine, PostgresKeyRing(keys, {"bench": bytes(32)}), SystemClock())

@@ -533,7 +533,7 @@ async def invalid(_: Request, error: Exception) -> Response:
 
 async def _rejected(_: Request, error: Exception) -> Response:
     assert isinstance(error, Rejected)
-    return problem(409, error.reason)
+    return problem(409, error.reason, [(error.field, error.reason)] if error.field else ())
 
 
 async def _not_found(_: Request, error: Exception) -> Response:

@@ -16,7 +16,6 @@ At least once: after a crash some of the last events are published again, with t
 import asyncio
 import logging
 import time
-import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -38,10 +37,10 @@ LAG_S = 1.0
 MAX_PAUSE_S = 10.0
 
 _BEGIN = """
-INSERT INTO relay (name, last_sequence, published) VALUES ($1, 0, 0) ON CONFLICT DO NOTHING
+INSERT INTO relay (is_only, last_sequence, published) VALUES (true, 0, 0) ON CONFLICT DO NOTHING
 """
 # Also the fence: of two relays, should there ever be two, one numbers after the other.
-_POSITION = "SELECT last_sequence, published FROM relay WHERE name = $1 FOR UPDATE"
+_POSITION = "SELECT last_sequence, published FROM relay FOR UPDATE"
 _NUMBER = """
 UPDATE events SET sequence = $1 + number
 FROM (
@@ -53,12 +52,12 @@ FROM (
 ) AS new
 WHERE events.stream_id = new.stream_id AND events.version = new.version
 """
-_NUMBERED = "UPDATE relay SET last_sequence = last_sequence + $2 WHERE name = $1"
+_NUMBERED = "UPDATE relay SET last_sequence = last_sequence + $1"
 _READ = """
 SELECT sequence, stream_id, topic, message, traceparent FROM events
 WHERE sequence > $1 ORDER BY sequence LIMIT $2
 """
-_PUBLISHED = "UPDATE relay SET published = $2 WHERE name = $1 AND published < $2"
+_PUBLISHED = "UPDATE relay SET published = $1 WHERE published < $1"
 _LAG = """
 SELECT last_sequence - published + (SELECT count(*) FROM events WHERE sequence IS NULL) AS events,
     published,
@@ -67,7 +66,7 @@ SELECT last_sequence - published + (SELECT count(*) FROM events WHERE sequence I
         UNION ALL
         (SELECT recorded_at FROM events WHERE sequence IS NULL ORDER BY position LIMIT 1)
     ) AS oldest) AS since
-FROM relay WHERE name = $1
+FROM relay
 """
 
 
@@ -83,14 +82,12 @@ class Relay:
         engine: AsyncEngine,
         producer: Producer,
         *,
-        name: str = "relay",
         batch: int = 2_000,
         poll_s: float = 0.5,
     ) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._producer = producer
-        self._name = name
-        self._lock = zlib.crc32(name.encode()) & 0x7FFFFFFF
+        self._lock = RELAY_LOCK
         self._batch = batch
         self._poll_s = poll_s
         self._stopping = asyncio.Event()
@@ -108,7 +105,7 @@ class Relay:
 
     def positions(self) -> Mapping[str, tuple[int, int]]:
         """How many events are published, of how many: for eventkit.health."""
-        return {self._name: self._at}
+        return {"relay": self._at}
 
     async def run(self) -> None:
         """Publish until `stop`. The producer must be started.
@@ -143,16 +140,16 @@ class Relay:
             raw = await connection.get_raw_connection()
             driver: Any = raw.driver_connection
             try:
-                await driver.execute(_BEGIN, self._name)
+                await driver.execute(_BEGIN)
                 is_active = await driver.fetchval(
-                    "SELECT pg_try_advisory_lock($1, $2)", RELAY_LOCK, self._lock
+                    "SELECT pg_try_advisory_lock($1)", self._lock
                 )
                 self._ready = True
                 if not is_active:
                     await self._measure(driver)
                     await self._sleep(self._poll_s)
                     return
-                log.info("%s: active", self._name)
+                log.info("active")
                 while not self._stopping.is_set():
                     news = notifications.next()
                     if not await self._step(driver):
@@ -165,30 +162,30 @@ class Relay:
     async def _step(self, driver: "asyncpg.Connection[asyncpg.Record]") -> bool:
         """Number what can be seen and publish the next batch; True when there may be more."""
         async with driver.transaction():
-            last, published = await driver.fetchrow(_POSITION, self._name)  # type: ignore[misc]
+            last, published = await driver.fetchrow(_POSITION)  # type: ignore[misc]
             status = await driver.execute(_NUMBER, last, self._batch)
             numbered = int(status.split()[-1])
             if numbered:
-                await driver.execute(_NUMBERED, self._name, numbered)
+                await driver.execute(_NUMBERED, numbered)
                 await driver.execute(f"NOTIFY {NUMBERED}")
         if last + numbered == published:
             return False
         rows = await driver.fetch(_READ, published, self._batch)
         await self._producer.send_many(_messages(rows))
         published = rows[-1]["sequence"]
-        await driver.execute(_PUBLISHED, self._name, published)
+        await driver.execute(_PUBLISHED, published)
         return last + numbered > published or numbered == self._batch
 
     async def _measure(self, driver: "asyncpg.Connection[asyncpg.Record]") -> None:
         if time.monotonic() - self._measured_at < LAG_S:
             return
-        lag = await driver.fetchrow(_LAG, self._name)
+        lag = await driver.fetchrow(_LAG)
         assert lag is not None
         self._measured_at = time.monotonic()
         self._at = lag["published"], lag["published"] + lag["events"]
-        telemetry.RELAY_LAG.set(lag["events"], {"relay": self._name})
+        telemetry.RELAY_LAG.set(lag["events"])
         seconds = 0.0 if lag["since"] is None else max(0.0, time.time() - lag["since"] / 1e6)
-        telemetry.RELAY_LAG_SECONDS.set(seconds, {"relay": self._name})
+        telemetry.RELAY_LAG_SECONDS.set(seconds)
 
     async def _idle(self, notifications: Notifications, news: asyncio.Event) -> None:
         stopping = asyncio.ensure_future(self._stopping.wait())

@@ -66,7 +66,8 @@ CREATE TABLE erased_subjects (
 );
 
 CREATE TABLE relay (
-    name text PRIMARY KEY,
+    -- One row: a database has one sequence of events, so there is one relay.
+    is_only boolean PRIMARY KEY CHECK (is_only),
     -- The last number given, and the last one whose event is on its topic.
     last_sequence bigint NOT NULL,
     published bigint NOT NULL,

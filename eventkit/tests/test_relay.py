@@ -242,7 +242,7 @@ async def test_of_two_relays_one_is_active_and_the_other_takes_over(
 async def test_two_relays_that_both_think_they_are_active_do_no_harm(
     store: EventStore, kafka: Kafka, producer: Producer, accounts: Accounts
 ) -> None:
-    """The advisory locks of two names do not meet; that they share a row is the fence."""
+    """As if their advisory locks did not meet: that they share a row is the fence."""
     one, two = (Relay(store.engine, producer, batch=3) for _ in range(2))
     two._lock = one._lock + 1
 

@@ -41,7 +41,7 @@ def postgres(settings: StackSettings) -> Program:
 def query(url: str, sql: str) -> str:
     """What psql prints for `sql`, unaligned, without headers. Raises ConnectionError."""
     done = subprocess.run(
-        [str(_tools(Path()).bin_path / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql, url],
+        [program("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql, url],
         capture_output=True,
         text=True,
         env={**os.environ, "PGCONNECT_TIMEOUT": "5"},
@@ -49,6 +49,11 @@ def query(url: str, sql: str) -> str:
     if done.returncode != 0:
         raise ConnectionError(done.stderr.strip())
     return done.stdout.strip()
+
+
+def program(name: str) -> str:
+    """The path of one of PostgreSQL's own programs."""
+    return str(_tools(Path()).bin_path / name)
 
 
 def check(url: str) -> None:
@@ -83,6 +88,8 @@ def _launch(settings: StackSettings, say: Say) -> Launch:
             *("-h", HOST),
             *("-p", str(settings.ports.postgres)),
             *("-c", "unix_socket_directories="),
+            # The details of an error quote values, which are a person's as often as not.
+            *("-c", "log_error_verbosity=terse"),
         ],
         user=tools.system_user,
         detail=f"PostgreSQL {(data / 'PG_VERSION').read_text().strip()}",

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
+import uvloop
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -114,7 +115,7 @@ async def run_relay(settings: RelaySettings) -> None:
         _database(settings) as engine,
         Producer(settings.kafka, client_id=RELAY, linger_ms=2) as producer,
     ):
-        relay = Relay(engine, producer, name=RELAY)
+        relay = Relay(engine, producer)
         _on_signal(relay.stop)
         async with _health(settings, [relay]):
             await relay.run()
@@ -218,7 +219,7 @@ def _ended(running: Coroutine[None, None, None]) -> int:
     """0; 1 where an engine does not answer at the start; 3 after too many dead letters."""
     try:
         with suppress(asyncio.CancelledError):
-            asyncio.run(running)
+            uvloop.run(running)
     except Unavailable as reason:
         log.error("%s", reason)
         return 1

@@ -193,11 +193,11 @@ class RefusalView(BaseModel):
 
 Reason = Annotated[Id | None, Query(description="Of the client's list; left out: any.")]
 Since = Annotated[
-    date | None,
+    Day | None,
     Query(description="From this day on, in the client's zone.", examples=["2026-11-01"]),
 ]
 NotBeforeUntil = Annotated[
-    date | None,
+    Day | None,
     Query(
         description="Only those who may be asked again on this day: no `not_before` after it.",
         examples=["2026-12-31"],

@@ -30,7 +30,8 @@ class CustomerErased(BaseModel):
 
 
 class PersonExport(BaseModel):
-    """held: what each capability holds, by its name, oldest first."""
+    """held: what each capability holds, by its name, oldest first. history: everything that has
+    been known of the customer, corrected or not, record by record."""
 
     client_id: str
     customer_id: str
@@ -38,6 +39,7 @@ class PersonExport(BaseModel):
     exported_at: datetime
     known_as: list[str]
     held: dict[str, list[dict[str, Any]]]
+    history: list[dict[str, Any]]
 
 
 def router(service: Privacy) -> APIRouter:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from eventkit.decider import Invalid
 from eventkit.errors import NotFound, Unavailable
 from eventkit.eventstore import Answer, Category, Cause, EventStore, Transaction
@@ -115,7 +117,23 @@ class Privacy:
             "exported_at": exported_at.isoformat(),
             "known_as": list(person.references),
             "held": held,
+            "history": [
+                step for each in person.customer_ids for step in await self._history(cause, each)
+            ],
         }
+
+    async def _history(self, cause: Cause, customer_id: str) -> list[dict[str, Any]]:
+        """What has ever been known of one record, also what was corrected since."""
+        return [
+            {
+                "customer_id": customer_id,
+                "event": type(each.event).__name__,
+                "at": (_EPOCH + timedelta(microseconds=each.occurred_at)).isoformat(),
+                "actor": each.actor,
+                **msgspec.to_builtins(each.event),
+            }
+            for each in await self._events.history(CUSTOMERS, cause.client_id, customer_id)
+        ]
 
     async def _finish(self, customer: tuple[str, str] | None, sweep_s: float) -> int:
         """Only that of one (client_id, customer_id), or all; sweep_s: how long for each table."""
@@ -136,6 +154,7 @@ class Privacy:
 
     async def _locked(self, tx: Transaction, reference: str) -> Person:
         """The person, whom nobody else writes about until the transaction ends."""
+        await customers.lock_merges(tx.connection, tx.cause.client_id)
         person = await _person(tx, reference)
         locked: set[str] = set()
         # A record that was merged into it meanwhile is a part of it too.

@@ -233,7 +233,7 @@ class CheckContactResponse(_message.Message):
         REASON_FIELD_NUMBER: _builtins.int
         allows: _builtins.bool
         kind: _builtins.str
-        """`consent`, `do-not-call-list`, `erased`, `no-consent`."""
+        """`consent`, `do-not-call-list`, `erased`, `no-consent`, `policy`."""
         id: _builtins.str
         """The consent's or the list's id, and the version that was used."""
         version: _builtins.int
