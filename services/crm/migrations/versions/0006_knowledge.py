@@ -22,10 +22,10 @@ SELECT replace(replace(replace(replace(replace(translate(
     'ёЁøØłŁđĐ', 'еЕoOlLdD'), 'œ', 'oe'), 'Œ', 'OE'),
     'æ', 'ae'), 'Æ', 'AE'), 'ß', 'ss')
 $$
-"""
+"""  # noqa: RUF001 (these are Cyrillic letters)
 
-# Each word in three forms at one position: the stem of the word without accents, the stem of the word
-# as it is (résilié, résiliation: résili) without accents, and the word itself, for prefixes.
+# Each word in three forms at one position: the stem of the word without accents, the stem of the
+# word as it is (résilié, résiliation: résili) without accents, and the word itself, for prefixes.
 WORDS = """
 CREATE FUNCTION knowledge_words(_configuration regconfig, _text text) RETURNS tsvector
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
