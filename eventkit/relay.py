@@ -141,9 +141,7 @@ class Relay:
             driver: Any = raw.driver_connection
             try:
                 await driver.execute(_BEGIN)
-                is_active = await driver.fetchval(
-                    "SELECT pg_try_advisory_lock($1)", self._lock
-                )
+                is_active = await driver.fetchval("SELECT pg_try_advisory_lock($1)", self._lock)
                 self._ready = True
                 if not is_active:
                     await self._measure(driver)
