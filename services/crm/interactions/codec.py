@@ -11,6 +11,7 @@ from relais.customers.v1.events_pb2 import CustomerEvent
 from eventkit.decider import Invalid
 from eventkit.eventstore import Recorded
 from eventkit.records import Record
+from services.crm.codec import meta_of
 from services.crm.interactions import interaction as i
 from services.crm.interactions.calls import Kind, Said
 
@@ -37,7 +38,9 @@ def message(recorded: Recorded[Any]) -> bytes | None:
         return None
     name, values = body
     sent = CustomerEvent(
-        customer_id=event.customer_id, call_id=recorded.stream_id.rpartition("/")[2]
+        meta=meta_of(recorded),
+        customer_id=event.customer_id,
+        call_id=recorded.stream_id.rpartition("/")[2],
     )
     getattr(sent, name).SetInParent()
     for field, value in values.items():
@@ -45,16 +48,6 @@ def message(recorded: Recorded[Any]) -> bytes | None:
             getattr(getattr(sent, name), field).extend(value)
         else:
             setattr(getattr(sent, name), field, value)
-    meta = sent.meta
-    meta.event_id = recorded.event_id
-    meta.stream_id = recorded.stream_id
-    meta.version = recorded.version
-    meta.client_id = recorded.client_id
-    meta.occurred_at.FromMicroseconds(recorded.occurred_at)
-    meta.recorded_at.FromMicroseconds(recorded.recorded_at)
-    meta.actor = recorded.actor
-    meta.correlation_id = recorded.correlation_id
-    meta.causation_id = recorded.causation_id
     return sent.SerializeToString(deterministic=True)
 
 
