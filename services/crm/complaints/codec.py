@@ -3,11 +3,10 @@
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 from relais.complaints.v1 import events_pb2 as pb
-from relais.event.v1.meta_pb2 import EventMeta
 
 from eventkit.eventstore import Recorded
+from services.crm.codec import meta_of, timestamp
 from services.crm.complaints import clocks as k
 from services.crm.complaints import complaint as c
 from services.crm.complaints import wish as w
@@ -118,17 +117,7 @@ def wish_message(recorded: Recorded[w.Event]) -> bytes:
 
 def _envelope(recorded: Recorded[Any]) -> pb.ComplaintEvent:
     return pb.ComplaintEvent(
-        meta=EventMeta(
-            event_id=recorded.event_id,
-            stream_id=recorded.stream_id,
-            version=recorded.version,
-            client_id=recorded.client_id,
-            occurred_at=_timestamp(recorded.event.at),
-            recorded_at=_timestamp(recorded.recorded_at),
-            actor=recorded.actor,
-            correlation_id=recorded.correlation_id,
-            causation_id=recorded.causation_id,
-        ),
+        meta=meta_of(recorded, recorded.event.at),
         complaint_id=recorded.stream_id.rpartition("/")[2],
     )
 
@@ -146,7 +135,7 @@ def _subject(subject: c.Subject) -> pb.Subject | None:
 def _due(clocks: k.Clocks | None) -> pb.Due | None:
     if clocks is None:
         return None
-    return pb.Due(**{name: _timestamp(at) for name, at in k.due(clocks).items()})
+    return pb.Due(**{name: timestamp(at) for name, at in k.due(clocks).items()})
 
 
 def _took(clocks: k.Clocks | None) -> pb.ComplaintClosed:
@@ -156,10 +145,6 @@ def _took(clocks: k.Clocks | None) -> pb.ComplaintClosed:
         first_response_took=_duration(clocks.first_response.used),
         resolution_took=_duration(clocks.resolution.used),
     )
-
-
-def _timestamp(us: int) -> Timestamp:
-    return Timestamp(seconds=us // 1_000_000, nanos=us % 1_000_000 * 1000)
 
 
 def _duration(us: int) -> Duration:

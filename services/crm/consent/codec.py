@@ -3,15 +3,13 @@
 No address, hash, proof's reference or text is in any message.
 """
 
-from typing import Any
-
 from google.protobuf.timestamp_pb2 import Timestamp
 from relais.customers.v1 import customer_service_pb2 as rpc
 from relais.customers.v1 import events_pb2 as pb
-from relais.event.v1.meta_pb2 import EventMeta
 
 from eventkit.decider import Invalid
 from eventkit.eventstore import Recorded
+from services.crm.codec import meta_of, timestamp
 from services.crm.consent import consent, donotcall
 from services.crm.consent.contact import Verdict
 
@@ -23,7 +21,7 @@ LAST_SECOND = 253_402_300_799
 def consent_message(recorded: Recorded[consent.Event]) -> bytes | None:
     """An event of a consent. To others, one that is erased with its person is withdrawn."""
     event = recorded.event
-    message = pb.CustomerEvent(meta=_meta(recorded))
+    message = pb.CustomerEvent(meta=meta_of(recorded))
     match event:
         case consent.ConsentGiven():
             message.customer_id = event.customer_id
@@ -51,7 +49,7 @@ def list_message(recorded: Recorded[donotcall.Event]) -> bytes | None:
     if isinstance(recorded.event, donotcall.NumbersChanged | donotcall.ImportPublished):
         added, removed = recorded.event.added, recorded.event.removed
     message = pb.CustomerEvent(
-        meta=_meta(recorded),
+        meta=meta_of(recorded),
         do_not_call_list_published=pb.DoNotCallListPublished(
             list_id=recorded.stream_id.rpartition("/")[2],
             list_version=recorded.version,
@@ -61,25 +59,6 @@ def list_message(recorded: Recorded[donotcall.Event]) -> bytes | None:
         ),
     )
     return message.SerializeToString()
-
-
-def _meta(recorded: Recorded[Any]) -> EventMeta:
-    return EventMeta(
-        event_id=recorded.event_id,
-        stream_id=recorded.stream_id,
-        version=recorded.version,
-        client_id=recorded.client_id,
-        occurred_at=timestamp(recorded.occurred_at),
-        recorded_at=timestamp(recorded.recorded_at),
-        actor=recorded.actor,
-        correlation_id=recorded.correlation_id,
-        causation_id=recorded.causation_id,
-    )
-
-
-def timestamp(us: int) -> Timestamp:
-    seconds, rest = divmod(us, SECOND)
-    return Timestamp(seconds=seconds, nanos=rest * 1000)
 
 
 def microseconds(time: Timestamp, field: str) -> int:

@@ -5,6 +5,7 @@ from typing import Any, Final
 from relais.customers.v1.events_pb2 import CustomerEvent
 
 from eventkit.eventstore import Recorded
+from services.crm.codec import meta_of
 from services.crm.surveys import survey as s
 
 TOPIC: Final = "customer-events"
@@ -13,7 +14,9 @@ TOPIC: Final = "customer-events"
 def message(recorded: Recorded[s.Event]) -> bytes:
     """What is published of an event."""
     about = recorded.event.about
-    sent = CustomerEvent(customer_id=about.customer_id, call_id=about.call_id)
+    sent = CustomerEvent(
+        meta=meta_of(recorded), customer_id=about.customer_id, call_id=about.call_id
+    )
     name, values = _body(recorded.event)
     body = getattr(sent, name)
     body.survey_id = recorded.stream_id.rpartition("/")[2]
@@ -24,16 +27,6 @@ def message(recorded: Recorded[s.Event]) -> bytes:
             getattr(body, field).extend(value)
         else:
             setattr(body, field, value)
-    meta = sent.meta
-    meta.event_id = recorded.event_id
-    meta.stream_id = recorded.stream_id
-    meta.version = recorded.version
-    meta.client_id = recorded.client_id
-    meta.occurred_at.FromMicroseconds(recorded.occurred_at)
-    meta.recorded_at.FromMicroseconds(recorded.recorded_at)
-    meta.actor = recorded.actor
-    meta.correlation_id = recorded.correlation_id
-    meta.causation_id = recorded.causation_id
     return sent.SerializeToString(deterministic=True)
 
 
