@@ -238,6 +238,8 @@ def test_what_was_said_and_what_became_of_complaints(analytics: Analytics, kafka
         rows = analytics.report("--client", client, "--by", "verdict", command="complaints")
         return {row["verdict"]: row["complaints"] for row in rows}
 
+    known = f"SELECT count() FROM clients WHERE client_id = '{client}'"
+    until(lambda: analytics.ask(known) == [(1,)], "the client is registered there too")
     until(lambda: topics() == {"orders": 15, "(none)": 5}, "topics are counted")
     until(lambda: verdicts() == {"upheld": 5, "rejected": 5, "none": 0}, "verdicts are counted")
     lists = "SELECT size FROM do_not_call_lists WHERE client_id = 'centre' AND list_id = 'national'"

@@ -137,7 +137,10 @@ async def test_a_survey_from_its_start_to_its_end(
     assert (await give(http, "s-1", "score", number=3))["current"] == "why"
     assert (await give(http, "s-1", "why", text="Trop cher, Mme Durand"))["current"] == "channels"
     ahead = await http.put("/surveys/s-1/answers/since", json={})
-    assert (ahead.status_code, ahead.json()["detail"]) == (409, "is not the current question")
+    assert ahead.status_code == 409
+    assert ahead.json()["errors"] == [
+        {"field": "question_id", "reason": "is not the current question"}
+    ]
     wrong = await http.put("/surveys/s-1/answers/channels", json={"options": ["fax"]})
     assert (wrong.status_code, wrong.json()["errors"]) == (
         422,
