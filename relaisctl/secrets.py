@@ -2,6 +2,7 @@
 
 import base64
 import os
+import tempfile
 from pathlib import Path
 from secrets import token_bytes
 
@@ -18,15 +19,16 @@ def ensure_secrets(home: Path) -> dict[str, str]:
     if not path.exists():
         home.mkdir(parents=True, exist_ok=True)
         fresh = {"RELAIS_MASTER_KEYS": _key("m1"), "RELAIS_TOKEN_SECRETS": _key("t1")}
-        partial = path.with_suffix(f".{os.getpid()}")
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        # For its owner alone, under a name of its own also among the threads of one process.
+        descriptor, partial = tempfile.mkstemp(prefix=f"{SECRETS}.", dir=home)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.writelines(f"{name}={value}\n" for name, value in fresh.items())
         try:
             os.link(partial, path)  # unlike rename, it leaves alone what another has just made
         except FileExistsError:
             pass
         finally:
-            partial.unlink()
+            os.unlink(partial)
     lines = path.read_text(encoding="utf-8").splitlines()
     found = dict(line.split("=", 1) for line in lines if "=" in line)
     return found | {name: os.environ[name] for name in found if os.environ.get(name)}
