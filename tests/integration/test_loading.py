@@ -53,6 +53,7 @@ def expected(wait: Callable[[int], int]) -> tuple[int, ...]:
     )
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("role", "figures"), [("loader", CALL_FIGURES), ("kpi", LIVE_FIGURES)], ids=["loader", "kpi"]
 )
@@ -97,6 +98,7 @@ def test_killed_in_the_middle_again_and_again(
             assert analytics.ask(stored.format(""), client=client) == [(rows, ids)]
 
 
+@pytest.mark.timeout(600)
 def test_what_was_said_survives_kills(analytics: Analytics, stack: Engines) -> None:
     """Customers' and complaints' events beside calls', published twice, in whatever batches."""
     client = "killed-said"

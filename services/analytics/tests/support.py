@@ -26,6 +26,10 @@ from services.analytics.tests.events import record
 ROOT = Path(__file__).resolve().parents[3]
 
 
+# Tansu takes minutes to give away the partitions of a member that was killed.
+READY_S = 180.0
+
+
 @dataclass
 class Analytics:
     """Runs roles against given engines. environment: RELAIS_KAFKA, RELAIS_CLICKHOUSE and more."""
@@ -60,7 +64,7 @@ class Analytics:
             self.wait_until_ready(role)
 
     def wait_until_ready(self, role: str) -> None:
-        until(lambda: self.answers(role, "ready"), f"{role} is ready", 90)
+        until(lambda: self.answers(role, "ready"), f"{role} is ready", READY_S)
 
     def answers(self, role: str, probe: str) -> bool:
         """True when a health probe says 200. Fails when the process has ended."""
