@@ -107,7 +107,7 @@ async def measure(url: str, count: int) -> None:
         for table in (articles, versions):
             await connection.execute(sa.text(f"VACUUM ANALYZE {table.name}"))
         print(f"{count:,} articles in {time.perf_counter() - begun:.0f} s")
-        print(f"{'ms':>6} {'worst':>6}  found  question")
+        print(f"{'best':>6} {'median':>6} {'worst':>6}  found  question (milliseconds)")
         for language in ("fr", None):
             print(f"language: {language or 'all'}")
             for question in QUESTIONS:
@@ -118,9 +118,9 @@ async def measure(url: str, count: int) -> None:
                     begun = time.perf_counter()
                     found = await search(connection, query, where, 10)
                     took.append((time.perf_counter() - begun) * 1000)
-                print(
-                    f"{statistics.median(took):6.1f} {max(took):6.1f}  {len(found):5}  {question}"
-                )
+                figures = (min(took), statistics.median(took), max(took))
+                shown = " ".join(f"{figure:6.1f}" for figure in figures)
+                print(f"{shown}  {len(found):5}  {question}")
     await engine.dispose()
 
 

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from eventkit.decider import Invalid
@@ -78,6 +79,11 @@ class Query:
         """Every term that is not excluded."""
         return tuple(term for terms in self.alternatives for term in terms if not term.excluded)
 
+    @property
+    def excludes(self) -> bool:
+        """Whether there is a term that must not be there."""
+        return any(term.excluded for terms in self.alternatives for term in terms)
+
 
 _TERM = re.compile(r'(?P<excluded>-?)(?:"(?P<phrase>[^"]*)(?:"|$)|(?P<word>[^\s"]+))')
 
@@ -144,8 +150,16 @@ _LETTERS = str.maketrans(
 def fold(text: str) -> str:
     """Without the accents of Latin letters: what `knowledge_fold` of migration 0006 says. In
     Cyrillic they make other letters (й is no и), and stay."""
+    if text.isascii():
+        return text
     bare = re.sub(r"([A-Za-z])[\u0300-\u036f]+", r"\1", unicodedata.normalize("NFKD", text))
     return unicodedata.normalize("NFC", bare).translate(_LETTERS)
+
+
+@lru_cache(maxsize=50_000)
+def _folded(word: str) -> str:
+    """One word of an article. Kept, since the same words come in all of them."""
+    return fold(word).lower()
 
 
 # What is shown of a text.
@@ -166,7 +180,7 @@ def snippet(text: str, words: Collection[str], length: int = SNIPPET) -> Snippet
     hits = [
         (match.start(), match.end(), word)
         for match in re.finditer(r"\w+", text)
-        if (word := fold(match[0]).lower()) in words
+        if (word := _folded(match[0])) in words
     ]
     best, most = 0, (0, 0)
     for first, (start, _, _) in enumerate(hits):

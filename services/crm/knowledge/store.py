@@ -31,7 +31,6 @@ from services.crm.knowledge.article import (
     Event,
 )
 from services.crm.knowledge.search import (
-    CONFIGURATIONS,
     Query,
     Snippet,
     Term,
@@ -278,7 +277,7 @@ async def count_helped(
 
 # Reading.
 
-CANDIDATES: Final = 1000
+CANDIDATES: Final = 300
 """How many versions with the words somewhere are ranked, and how many with them in the heading: a
 word that more articles have says little about any of them."""
 HELPFUL: Final = 300
@@ -367,8 +366,9 @@ def _best(
     proven = (
         sa.select(*key)
         .join_from(helpful, v, v.c.article_id == helpful.c.article_id)
-        .join(asked, sa.and_(v.c.language == asked.c.language, v.c.words.op("@@")(asked.c.query)))
-        .where(*eligible)
+        .join(asked, v.c.language == asked.c.language)
+        # Not by the index of words: these few are found faster by their ids than among all others.
+        .where(*eligible, v.c.words.op("@@")(asked.c.query).is_(sa.true()))
     )
     found = sa.union(*(part.limit(CANDIDATES) for part in candidates), proven).subquery()
 
@@ -389,14 +389,17 @@ def _best(
         * (1 + 0.1 * sa.func.exp(-age))
         * sa.case((now, 1.0), else_=0.5)
     )
+    # What is excluded may be in the text of an article whose heading was found.
+    excluding = [v.c.words.op("@@")(asked.c.query)] if query.excludes else []
     ranked = (
         sa.select(
-            *(column for column in v.c if column.name not in ("heading", "words")),
+            v.c.article_id,
+            v.c.version,
             a.c.helped,
+            asked.c.configuration,
             asked.c.any,
             score.label("score"),
             now.label("in_force"),
-            sa.literal(where.at, sa.BigInteger).label("asked_at"),
         )
         .join_from(found, asked, asked.c.language == found.c.language)
         .join(
@@ -408,8 +411,7 @@ def _best(
             ),
         )
         .join(a, sa.and_(a.c.client_id == where.client_id, a.c.article_id == found.c.article_id))
-        # What is excluded may be in the text of an article whose heading was found.
-        .where(v.c.words.op("@@")(asked.c.query))
+        .where(*excluding)
         # One version of each article: the one in force, or the latest.
         .ext(distinct_on(v.c.article_id))
         .order_by(v.c.article_id, now.desc(), v.c.version.desc())
@@ -418,7 +420,27 @@ def _best(
     best = (
         sa.select(ranked).order_by(ranked.c.score.desc(), ranked.c.article_id).limit(limit)
     ).subquery()
-    return sa.select(best, *_marked(best)).order_by(best.c.score.desc(), best.c.article_id)
+    # What is shown is read, and its words are marked, of the best only.
+    return (
+        sa.select(
+            *(column for column in v.c if column.name not in ("heading", "words")),
+            best.c.helped,
+            best.c.score,
+            best.c.in_force,
+            sa.literal(where.at, sa.BigInteger).label("asked_at"),
+            *_marked(best),
+        )
+        .join_from(
+            best,
+            v,
+            sa.and_(
+                v.c.client_id == where.client_id,
+                v.c.article_id == best.c.article_id,
+                v.c.version == best.c.version,
+            ),
+        )
+        .order_by(best.c.score.desc(), best.c.article_id)
+    )
 
 
 def _asked(query: Query, client_id: str, languages: Sequence[str], all_words: bool) -> sa.CTE:
@@ -427,9 +449,12 @@ def _asked(query: Query, client_id: str, languages: Sequence[str], all_words: bo
     query: what must be there. scoped: the same among the client's articles in the language.
     any: each word that is wanted, by itself. exact: the same, just as they were typed.
     """
-    given = sa.values(
-        sa.column("language", sa.Text), sa.column("configuration", sa.Text), name="given"
-    ).data([(language, configuration(language)) for language in languages])
+    # Arrays, and no VALUES of so many rows: the statement stays the same, and is compiled once.
+    given = (
+        sa.func.unnest(_texts(languages), _texts([configuration(one) for one in languages]))
+        .table_valued("language", "configuration", name="given")
+        .render_derived()
+    )
     config = sa.cast(given.c.configuration, REGCONFIG)
 
     def of(term: Term) -> sa.ColumnElement[Any]:
@@ -455,6 +480,7 @@ def _asked(query: Query, client_id: str, languages: Sequence[str], all_words: bo
     built = (
         sa.select(
             given.c.language,
+            given.c.configuration,
             reduce(sa.func.tsquery_or, map(required, query.alternatives)).label("query"),
             reduce(sa.func.tsquery_or, map(of, query.wanted)).label("any"),
             reduce(sa.func.tsquery_or, map(exactly, query.wanted)).label("exact"),
@@ -470,15 +496,16 @@ def _asked(query: Query, client_id: str, languages: Sequence[str], all_words: bo
     )
 
 
+def _texts(texts: Sequence[str]) -> sa.BindParameter[Any]:
+    return sa.bindparam(None, list(texts), type_=ARRAY(sa.Text))
+
+
 def _marked(best: sa.Subquery) -> list[sa.ColumnElement[Any]]:
     """Title and body with every word marked that was looked for, as they are and without accents:
     either may show a stem that the other hides."""
     options = f'HighlightAll=true, StartSel="{MARK}", StopSel="{UNMARK}"'
-    config = sa.cast(
-        sa.case(CONFIGURATIONS, value=sa.func.split_part(best.c.language, "-", 1), else_="simple"),
-        REGCONFIG,
-    )
-    text = best.c.title.concat("\n").concat(best.c.body)
+    config = sa.cast(best.c.configuration, REGCONFIG)
+    text = versions.c.title.concat("\n").concat(versions.c.body)
     return [
         sa.func.ts_headline(config, said, best.c.any, options).label(name)
         for name, said in (("marked", text), ("marked_bare", sa.func.knowledge_fold(text)))
@@ -489,9 +516,7 @@ def _found(row: sa.RowMapping, all_words: bool) -> Found:
     marked = re.findall(f"{MARK}([^{UNMARK}]*){UNMARK}", row["marked"] + row["marked_bare"])
     words = {fold(word).lower() for part in marked for word in re.findall(r"\w+", part)}
     shown = {
-        name: value
-        for name, value in row.items()
-        if name not in ("any", "marked", "marked_bare", "body")
+        name: value for name, value in row.items() if name not in ("marked", "marked_bare", "body")
     }
     return Found(
         row=shown,

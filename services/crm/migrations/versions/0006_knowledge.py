@@ -43,8 +43,11 @@ CREATE FUNCTION knowledge_query(_configuration regconfig, _text text, _prefix bo
 RETURNS tsquery LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
 SELECT CASE WHEN numnode(stem) = 0 OR NOT _prefix THEN stem
     ELSE stem || (phraseto_tsquery('simple', knowledge_fold(_text))::text || ':*')::tsquery END
-FROM (SELECT phraseto_tsquery(_configuration, knowledge_fold(_text))
-    || knowledge_fold(phraseto_tsquery(_configuration, normalize(_text, NFKC))::text)::tsquery
+FROM (
+    SELECT CASE WHEN bare = folded THEN bare ELSE bare || folded END
+    FROM (SELECT phraseto_tsquery(_configuration, knowledge_fold(_text)),
+        knowledge_fold(phraseto_tsquery(_configuration, normalize(_text, NFKC))::text)::tsquery
+    ) AS form (bare, folded)
 ) AS query (stem)
 $$
 """
