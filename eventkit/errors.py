@@ -10,6 +10,9 @@ Exception
 └── anything else        unforeseen: the process stops with its offset uncommitted
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class BadRecord(Exception):
     """A record that no retry can save. `field` is empty where no single field is at fault."""
@@ -28,7 +31,15 @@ class InvalidMessage(BadRecord):
 
 
 class Rejected(BadRecord):
-    """The domain said no, for `reason`; nothing has changed."""
+    """The domain said no, for `reason`; nothing has changed.
+
+    more: what helps to go on, such as {"next_slots": [...]}; JSON, and nothing personal. It is
+    beside the reason in the problem document, and a google.protobuf.Struct among gRPC's details.
+    """
+
+    def __init__(self, reason: str, field: str = "", more: Mapping[str, Any] | None = None) -> None:
+        super().__init__(reason, field)
+        self.more = dict(more or {})
 
 
 class NotFound(Exception):

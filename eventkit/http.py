@@ -35,7 +35,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, overload
 
 import uvicorn
 from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response, Security
@@ -82,6 +82,7 @@ __all__ = [
     "Text",
     "Time",
     "Whole",
+    "example",
     "make_app",
     "microseconds",
     "problem",
@@ -172,20 +173,34 @@ Lax = Annotated[T, Field(strict=False)]
 """For what JSON has no type for: `Lax[Severity]` (an enum), `Lax[tuple[Id, ...]]`, `Lax[float]`."""
 
 
-def microseconds(time: datetime) -> int:
-    """Microseconds since 1970-01-01T00:00:00Z, which events and commands have."""
-    return (time - EPOCH) // timedelta(microseconds=1)
+@overload
+def microseconds(time: datetime) -> int: ...
+@overload
+def microseconds(time: datetime | None) -> int | None: ...
+def microseconds(time: datetime | None) -> int | None:
+    """Microseconds since 1970-01-01T00:00:00Z, which events and commands have; None of None."""
+    return None if time is None else (time - EPOCH) // timedelta(microseconds=1)
 
 
-def time_of(us: int) -> datetime:
+@overload
+def time_of(us: int) -> datetime: ...
+@overload
+def time_of(us: int | None) -> datetime | None: ...
+def time_of(us: int | None) -> datetime | None:
     """The other way round, for answers; UTC."""
-    return EPOCH + timedelta(microseconds=us)
+    return None if us is None else EPOCH + timedelta(microseconds=us)
 
 
 class Body(BaseModel):
     """What a request or a part of it has: nothing else, and of just these types."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def example(given: Mapping[str, Any] | None = None, /, **fields: Any) -> ConfigDict:
+    """The `model_config` of a Body that shows this in the document; given as to dict()."""
+    shown = {**(given or {}), **fields}
+    return ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [shown]})
 
 
 # Who calls, and what for.
@@ -436,7 +451,8 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """What went wrong (RFC 9457). `errors`: where and why, the first of them in `detail` too."""
+    """What went wrong (RFC 9457). `errors`: where and why, the first of them in `detail` too. A 409
+    may have other members that help to go on."""
 
     type: str
     title: str
@@ -480,13 +496,15 @@ def problem(
     reason: str,
     errors: Sequence[tuple[str, str]] = (),
     headers: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Response:
-    """errors: (field, reason) pairs; the first is in `detail` too."""
+    """errors: (field, reason) pairs; the first is in `detail` too. more: other members of it."""
     content: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": reason,
+        **(more or {}),
     }
     if errors:
         content["detail"] = ": ".join(filter(None, errors[0]))
@@ -533,7 +551,8 @@ async def invalid(_: Request, error: Exception) -> Response:
 
 async def _rejected(_: Request, error: Exception) -> Response:
     assert isinstance(error, Rejected)
-    return problem(409, error.reason, [(error.field, error.reason)] if error.field else ())
+    errors = [(error.field, error.reason)] if error.field else ()
+    return problem(409, error.reason, errors, more=error.more)
 
 
 async def _not_found(_: Request, error: Exception) -> Response:

@@ -20,7 +20,8 @@
 Behaviours raise the same errors as behind HTTP:
 
     Invalid, bytes that are no such message   INVALID_ARGUMENT, google.rpc.BadRequest
-    Rejected                                  FAILED_PRECONDITION, google.rpc.PreconditionFailure
+    Rejected                                  FAILED_PRECONDITION, google.rpc.PreconditionFailure,
+                                              and a google.protobuf.Struct where there is more
     NotFound                                  NOT_FOUND
     Unavailable                               UNAVAILABLE, google.rpc.RetryInfo
     Unauthenticated, Forbidden                UNAUTHENTICATED, PERMISSION_DENIED
@@ -39,7 +40,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
-from google.protobuf import any_pb2, duration_pb2
+from google.protobuf import any_pb2, duration_pb2, json_format, struct_pb2
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -321,8 +322,10 @@ def _status(edge: _Edge, error: Exception) -> tuple[grpc.StatusCode, str, Sequen
             failure = error_details_pb2.PreconditionFailure.Violation(
                 type="REJECTED", subject=error.field, description=error.reason
             )
-            details = error_details_pb2.PreconditionFailure(violations=[failure])
-            return grpc.StatusCode.FAILED_PRECONDITION, str(error), [details]
+            said: list[Message] = [error_details_pb2.PreconditionFailure(violations=[failure])]
+            if error.more:
+                said.append(json_format.ParseDict(error.more, struct_pb2.Struct()))
+            return grpc.StatusCode.FAILED_PRECONDITION, str(error), said
         case NotFound():
             return grpc.StatusCode.NOT_FOUND, str(error), []
         case Unavailable():

@@ -11,12 +11,12 @@ from typing import Annotated, Any, Final
 import yaml
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, Field, PlainSerializer
 from starlette.types import Message
 
 from eventkit.decider import Invalid
 from eventkit.eventstore import Answer
-from eventkit.http import Body, CauseOf, ClientOf, Day, Id, Lax, Name, problems, require
+from eventkit.http import Body, CauseOf, ClientOf, Day, Id, Lax, Name, example, problems, require
 from services.crm.catalogue import catalogue as c
 from services.crm.catalogue.service import Catalogues
 
@@ -35,10 +35,6 @@ Price = Annotated[
     PlainSerializer(str, return_type=str),
 ]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", examples=["EUR"])]
-
-
-def example(given: dict[str, Any]) -> ConfigDict:
-    return ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [given]})
 
 
 def names(given: str | Mapping[str, str]) -> c.Name:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from eventkit.eventstore import Answer, Recorded
 from eventkit.http import (
@@ -23,6 +23,7 @@ from eventkit.http import (
     Text,
     Time,
     Whole,
+    example,
     microseconds,
     problems,
     require,
@@ -55,10 +56,6 @@ Amount = Annotated[
     ),
 ]
 Currency = Annotated[str, Field(pattern=rf"^{c.CURRENCY.pattern}$", examples=["EUR"])]
-
-
-def example(**given: Any) -> ConfigDict:
-    return ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [given]})
 
 
 # Bodies.
@@ -931,10 +928,6 @@ def _subject_view(kind: int, id: str) -> SubjectView | None:
     return SubjectView(kind=name, id=id or None)
 
 
-def _time(us: int | None) -> datetime | None:
-    return None if us is None else time_of(us)
-
-
 def _interval(value: str) -> tuple[int, int]:
     opens, closes = (
         60 * int(hours) + int(minutes)
@@ -965,7 +958,7 @@ def _summary(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{name: row[name] for name in Summary.model_fields if name in row},
         **{name: row[name] or None for name in optional},
-        **{name: _time(row[name]) for name in times},
+        **{name: time_of(row[name]) for name in times},
         "state": row["phase"],
         "severity": _severity(row["severity"]),
         "about": _subject_view(row["about_kind"], row["about_id"]),
@@ -1000,8 +993,8 @@ def _view(shown: s.Shown) -> ComplaintView:
             "assignee": state.assignee or None,
             "findings": state.findings,
             "opened_at": time_of(opened.at),
-            "acknowledged_at": _time(state.acknowledged_at),
-            "closed_at": _time(state.closed_at),
+            "acknowledged_at": time_of(state.acknowledged_at),
+            "closed_at": time_of(state.closed_at),
             "verdict": _verdict_view(state.verdict),
             "remedies": [_remedy_view(remedy) for remedy in state.remedies],
             "appealed": isinstance(review, c.ComplaintAppealed),
@@ -1038,8 +1031,8 @@ def _clock_view(shown: s.Shown, clock: Clock, ended: bool) -> ClockView:
         target_s=clock.target / SECOND,
         used_s=used / SECOND,
         remaining_s=max(clock.target - used, 0) / SECOND,
-        due_at=_time(clock.due) if ran_out_at is None else None,
-        ran_out_at=_time(ran_out_at),
+        due_at=time_of(clock.due) if ran_out_at is None else None,
+        ran_out_at=time_of(ran_out_at),
     )
 
 
@@ -1125,5 +1118,5 @@ def _wish_values(row: Mapping[str, Any]) -> dict[str, Any]:
         **{name: row[name] for name in WishSummary.model_fields if name in row},
         **{name: row[name] or None for name in optional},
         "expressed_at": time_of(row["expressed_at"]),
-        "closed_at": _time(row["closed_at"]),
+        "closed_at": time_of(row["closed_at"]),
     }

@@ -27,6 +27,7 @@ from eventkit.http import (
     PageOf,
     Text,
     Time,
+    example,
     microseconds,
     problems,
     require,
@@ -46,10 +47,6 @@ Words = Annotated[Text, Field(max_length=service.MAX_WORDS)]
 Reference = Annotated[Text, Field(max_length=128)]
 """crm's id of a customer, or the client's own number, which may be any text."""
 MaybeId = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._:+-]{0,127})?$")]
-
-
-def example(given: dict[str, Any]) -> ConfigDict:
-    return ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [given]})
 
 
 # Consents.
@@ -97,8 +94,8 @@ class GiveConsent(Body):
             taken_by=self.taken_by,
             text=self.text,
             customer=self.customer,
-            given_at=_us(self.given_at),
-            expires_at=_us(self.expires_at),
+            given_at=microseconds(self.given_at),
+            expires_at=microseconds(self.expires_at),
         )
 
 
@@ -131,7 +128,7 @@ class WithdrawConsent(Body):
             place=self.place,
             text=self.text,
             customer=self.customer,
-            withdrawn_at=_us(self.withdrawn_at),
+            withdrawn_at=microseconds(self.withdrawn_at),
         )
 
 
@@ -251,7 +248,7 @@ class CheckContact(Body):
     at: Time | None = None
 
     def ask(self) -> service.Ask:
-        return service.Ask(self.address, self.channel, self.purpose, _us(self.at))
+        return service.Ask(self.address, self.channel, self.purpose, microseconds(self.at))
 
 
 class CheckMany(Body):
@@ -574,7 +571,7 @@ def _lists(
     async def numbers(list_id: Id, body: ChangeNumbers, cause: Cause = cause_dependency) -> Answer:
         """Add and remove numbers: a new version, unless all of it is so already."""
         return await lists.change_numbers(
-            cause, list_id, _numbers(body.add), body.remove, body.source, _us(body.as_of)
+            cause, list_id, _numbers(body.add), body.remove, body.source, microseconds(body.as_of)
         )
 
     @api.post(
@@ -624,16 +621,8 @@ def _lists(
     return api
 
 
-def _us(time: datetime | None) -> int | None:
-    return None if time is None else microseconds(time)
-
-
-def _time(us: int | None) -> datetime | None:
-    return None if us is None else time_of(us)
-
-
 def _numbers(bodies: Iterable[NumberBody]) -> list[service.Number]:
-    return [service.Number(each.address, _us(each.expires_at)) for each in bodies]
+    return [service.Number(each.address, microseconds(each.expires_at)) for each in bodies]
 
 
 def _rule_view(rule: contact.Rule) -> PolicyRule:
@@ -651,9 +640,9 @@ def _consent_view(row: Any) -> ConsentView:
         purpose=row.purpose,
         customer_id=row.customer_id or None,
         proof=row.proof or None,
-        given_at=_time(row.given_at),
-        expires_at=_time(row.expires_at),
-        withdrawn_at=_time(row.withdrawn_at),
+        given_at=time_of(row.given_at),
+        expires_at=time_of(row.expires_at),
+        withdrawn_at=time_of(row.withdrawn_at),
         version=row.version,
     )
 
@@ -678,7 +667,7 @@ def _event_view(recorded: Recorded[consent.Event]) -> ConsentEventView:
                     "place": event.place,
                     "taken_by": event.taken_by,
                     "text": event.text,
-                    "expires_at": _time(event.expires_at),
+                    "expires_at": time_of(event.expires_at),
                 }
             )
         case consent.ConsentWithdrawn():
@@ -707,7 +696,7 @@ def _list_view(row: Any) -> ListView:
         version=row.version,
         size=row.size,
         source=row.source,
-        as_of=_time(row.as_of),
+        as_of=time_of(row.as_of),
         importing=row.importing or None,
         retired=row.retired,
     )

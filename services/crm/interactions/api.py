@@ -4,7 +4,7 @@ from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from eventkit.eventstore import Answer
 from eventkit.http import (
@@ -16,6 +16,7 @@ from eventkit.http import (
     Listing,
     PageOf,
     Text,
+    example,
     problems,
     time_of,
 )
@@ -23,10 +24,6 @@ from services.crm.interactions import store
 from services.crm.interactions.service import Interactions, Shown
 
 SECOND = 1_000_000
-
-
-def example(given: dict[str, Any]) -> ConfigDict:
-    return ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [given]})
 
 
 # Bodies.
@@ -303,10 +300,6 @@ def router(service: Interactions) -> APIRouter:
     return api
 
 
-def _time(us: int | None) -> datetime | None:
-    return None if us is None else time_of(us)
-
-
 def _seconds(us: int | None) -> float | None:
     return None if us is None else us / SECOND
 
@@ -321,9 +314,9 @@ def _call(call: store.Call) -> dict[str, Any]:
         "line": row.line or None,
         "queue_id": row.queue_id,
         "agent_id": row.agent_id,
-        "arrived_at": _time(row.arrived_at),
-        "connected_at": _time(row.connected_at),
-        "ended_at": _time(row.ended_at),
+        "arrived_at": time_of(row.arrived_at),
+        "connected_at": time_of(row.connected_at),
+        "ended_at": time_of(row.ended_at),
         "outcome": row.outcome,
         "waited_s": _seconds(row.waited_us),
         "talked_s": _seconds(row.talked_us),
@@ -337,7 +330,7 @@ def _call(call: store.Call) -> dict[str, Any]:
                 agent_id=one.agent_id,
                 written_at=time_of(one.written_at),
                 edited_by=one.edited_by,
-                edited_at=_time(one.edited_at),
+                edited_at=time_of(one.edited_at),
             )
             for one in call.notes
         ],
