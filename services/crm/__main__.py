@@ -2,73 +2,37 @@
 
 import asyncio
 import logging
-import signal
 import sys
-import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack
 
-import uvloop
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventkit import telemetry
-from eventkit.clock import SystemClock
 from eventkit.deadletter import DeadLetters
-from eventkit.errors import DeadLetterLimit, Unavailable
-from eventkit.eventstore import EventStore
-from eventkit.health import HealthServer, Watched
-from eventkit.keys import KeySettings, PostgresKeyRing, migrate_keys
-from eventkit.postgres import make_engine, migrate
+from eventkit.process import (
+    database,
+    ended,
+    event_store,
+    health,
+    key_ring,
+    new_id,
+    on_signal,
+    run_together,
+)
 from eventkit.producer import Producer
 from eventkit.relay import Relay
 from eventkit.settings import load
 from eventkit.timers import TimerWorker
-from services.crm.clients import Clients
+from services.crm.clients import clients as registered_clients
 from services.crm.interactions.stream import make_consumer
 from services.crm.service import TIMED, Crm
-from services.crm.settings import ApiSettings, CrmSettings, RelaySettings, WorkerSettings
+from services.crm.settings import ApiSettings, RelaySettings, WorkerSettings
 
 log = logging.getLogger("services.crm")
 
 API, RELAY, WORKER = "crm-api", "crm-relay", "crm-worker"
 MIGRATIONS = "services.crm:migrations"
-KEY_CONNECTIONS = 4
 DAY_S = 86_400.0
-
-
-@asynccontextmanager
-async def _database(settings: CrmSettings) -> AsyncIterator[AsyncEngine]:
-    """crm's own database, up to date."""
-    await migrate(settings.postgres, MIGRATIONS)
-    engine = make_engine(settings.postgres, pool_size=settings.crm_connections)
-    try:
-        yield engine
-    finally:
-        await engine.dispose()
-
-
-@asynccontextmanager
-async def _key_ring(settings: KeySettings) -> AsyncIterator[PostgresKeyRing]:
-    engine = make_engine(settings.keys, pool_size=KEY_CONNECTIONS)
-    try:
-        await migrate_keys(engine)
-        yield PostgresKeyRing(engine, settings.masters())
-    finally:
-        await engine.dispose()
-
-
-@asynccontextmanager
-async def _event_store(engine: AsyncEngine, keys: PostgresKeyRing) -> AsyncIterator[EventStore]:
-    store = EventStore(engine, keys, SystemClock())
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-def _new_id() -> str:
-    return str(uuid.uuid4())
 
 
 async def run_api(settings: ApiSettings) -> None:
@@ -80,11 +44,13 @@ async def run_api(settings: ApiSettings) -> None:
     from services.crm.rpc import services
 
     async with AsyncExitStack() as open_:
-        engine = await open_.enter_async_context(_database(settings))
-        keys = await open_.enter_async_context(_key_ring(settings))
-        store = await open_.enter_async_context(_event_store(engine, keys))
-        clients = await open_.enter_async_context(Clients(settings.kafka))
-        crm = Crm.over(store, clients.zone, store.clock, _new_id)
+        engine = await open_.enter_async_context(
+            database(settings.postgres, MIGRATIONS, settings.crm_connections)
+        )
+        keys = await open_.enter_async_context(key_ring(settings))
+        store = await open_.enter_async_context(event_store(engine, keys))
+        clients = await open_.enter_async_context(registered_clients(settings.kafka))
+        crm = Crm.over(store, clients.get, store.clock, new_id)
         callers = settings.callers()
 
         async def check() -> None:
@@ -112,24 +78,26 @@ async def run_api(settings: ApiSettings) -> None:
 async def run_relay(settings: RelaySettings) -> None:
     """Publish what the event store holds."""
     async with (
-        _database(settings) as engine,
+        database(settings.postgres, MIGRATIONS, settings.crm_connections) as engine,
         Producer(settings.kafka, client_id=RELAY, linger_ms=2) as producer,
     ):
         relay = Relay(engine, producer)
-        _on_signal(relay.stop)
-        async with _health(settings, [relay]):
+        on_signal(relay.stop)
+        async with health(settings, [relay]):
             await relay.run()
 
 
 async def run_worker(settings: WorkerSettings) -> None:
     """Put calls onto timelines, fire timers, bring erasures to their end."""
     async with AsyncExitStack() as open_:
-        engine = await open_.enter_async_context(_database(settings))
-        keys = await open_.enter_async_context(_key_ring(settings))
-        store = await open_.enter_async_context(_event_store(engine, keys))
+        engine = await open_.enter_async_context(
+            database(settings.postgres, MIGRATIONS, settings.crm_connections)
+        )
+        keys = await open_.enter_async_context(key_ring(settings))
+        store = await open_.enter_async_context(event_store(engine, keys))
         producer = await open_.enter_async_context(Producer(settings.kafka, client_id=WORKER))
-        clients = await open_.enter_async_context(Clients(settings.kafka))
-        crm = Crm.over(store, clients.zone, store.clock, _new_id)
+        clients = await open_.enter_async_context(registered_clients(settings.kafka))
+        crm = Crm.over(store, clients.get, store.clock, new_id)
         consumer = make_consumer(
             settings.kafka,
             engine,
@@ -145,54 +113,9 @@ async def run_worker(settings: WorkerSettings) -> None:
             timers.stop()
             finishing.cancel()
 
-        _on_signal(stop)
-        async with _health(settings, [consumer, timers]):
-            tasks = [
-                asyncio.create_task(consumer.run()),
-                asyncio.create_task(timers.run()),
-                finishing,
-            ]
-            try:
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-            finally:
-                stop()
-                await asyncio.wait(tasks)
-            for task in tasks:
-                if not task.cancelled():
-                    task.result()
-
-
-class _Health:
-    """Several things that one process runs, as one."""
-
-    def __init__(self, watched: Sequence[Watched]) -> None:
-        self._watched = watched
-
-    def ready(self) -> bool:
-        return all(each.ready() for each in self._watched)
-
-    def positions(self) -> Mapping[str, tuple[int, int]]:
-        return {where: at for each in self._watched for where, at in each.positions().items()}
-
-
-@asynccontextmanager
-async def _health(settings: CrmSettings, watched: Sequence[Watched]) -> AsyncIterator[None]:
-    if settings.health_port is None:
-        yield
-        return
-    server = HealthServer(
-        _Health(watched), settings.health_host, settings.health_port, settings.health_stuck_s
-    )
-    await server.start()
-    try:
-        yield
-    finally:
-        await server.stop()
-
-
-def _on_signal(stop: Callable[[], None]) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop)
+        on_signal(stop)
+        async with health(settings, [consumer, timers]):
+            await run_together([consumer.run(), timers.run(), finishing], stop)
 
 
 def main(arguments: list[str]) -> int:
@@ -201,34 +124,18 @@ def main(arguments: list[str]) -> int:
         case ["api"]:
             api = load(ApiSettings)
             telemetry.setup(API, api)
-            return _ended(run_api(api))
+            return ended(run_api(api))
         case ["relay"]:
             relay = load(RelaySettings)
             telemetry.setup(RELAY, relay)
-            return _ended(run_relay(relay))
+            return ended(run_relay(relay))
         case ["worker"]:
             worker = load(WorkerSettings)
             telemetry.setup(WORKER, worker)
-            return _ended(run_worker(worker))
+            return ended(run_worker(worker))
         case _:
             print("usage: python -m services.crm api|relay|worker", file=sys.stderr)
             return 2
-
-
-def _ended(running: Coroutine[None, None, None]) -> int:
-    """0; 1 where an engine does not answer at the start; 3 after too many dead letters."""
-    try:
-        with suppress(asyncio.CancelledError):
-            uvloop.run(running)
-    except Unavailable as reason:
-        log.error("%s", reason)
-        return 1
-    except DeadLetterLimit as reason:
-        log.critical("%s", reason)
-        return 3
-    finally:
-        telemetry.shutdown()
-    return 0
 
 
 if __name__ == "__main__":

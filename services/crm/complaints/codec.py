@@ -6,7 +6,8 @@ from google.protobuf.duration_pb2 import Duration
 from relais.complaints.v1 import events_pb2 as pb
 
 from eventkit.eventstore import Recorded
-from services.crm.codec import meta_of, timestamp
+from eventkit.wire import timestamp
+from services.crm.codec import meta_of
 from services.crm.complaints import clocks as k
 from services.crm.complaints import complaint as c
 from services.crm.complaints import wish as w

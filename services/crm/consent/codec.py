@@ -9,7 +9,8 @@ from relais.customers.v1 import events_pb2 as pb
 
 from eventkit.decider import Invalid
 from eventkit.eventstore import Recorded
-from services.crm.codec import meta_of, timestamp
+from eventkit.wire import timestamp
+from services.crm.codec import meta_of
 from services.crm.consent import consent, donotcall
 from services.crm.consent.contact import Verdict
 

@@ -115,7 +115,7 @@ def make_consumer(
 ) -> BatchConsumer:
     """The consumer that keeps the timelines, for the worker: `await consumer.run()`.
 
-    known: services.crm.clients.Clients.known. group_instance: see KafkaSettings.
+    known: whether a client is registered. group_instance: see KafkaSettings.
     """
     return BatchConsumer(
         bootstrap,

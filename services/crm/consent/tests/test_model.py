@@ -12,7 +12,7 @@ from eventkit.clock import SystemClock
 from eventkit.eventstore import Cause, EventStore
 from eventkit.keys import PostgresKeyRing
 from eventkit.postgres import make_engine
-from services.crm.conftest import Postgres
+from services.conftest import Postgres
 from services.crm.consent.address import Channel
 from services.crm.consent.contact import About
 from services.crm.consent.donotcall import Settings
@@ -94,5 +94,7 @@ def numbers(given_entries: dict[str, int | None]) -> list[Number]:
     suppress_health_check=list(HealthCheck),
 )
 @given(steps)
-def test_a_list_is_what_was_said_of_it(postgres: Postgres, given_steps: list[Any]) -> None:
-    asyncio.run(play(postgres.crm, postgres.keys, given_steps))
+def test_a_list_is_what_was_said_of_it(
+    database: str, postgres: Postgres, given_steps: list[Any]
+) -> None:
+    asyncio.run(play(database, postgres.keys, given_steps))

@@ -26,8 +26,8 @@ from eventkit.records import Batch
 from eventkit.topictable import read_partition
 from relaisctl.replay import anonymous_bank, files, history
 from relaisctl.replay import publish as replay
-from services.crm.clients import Clients
-from services.crm.conftest import Postgres
+from services.conftest import Postgres
+from services.crm.clients import clients as registered_clients
 from services.crm.customers.service import Customers, Given
 from services.crm.customers.store import person
 from services.crm.interactions import store as tables
@@ -58,7 +58,7 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: fl
 @asynccontextmanager
 async def consuming(kafka: str, engine: AsyncEngine, group: str = "") -> AsyncIterator[None]:
     """The consumer in this process, from the beginning of the topic."""
-    async with Producer(kafka) as producer, Clients(kafka) as clients:
+    async with Producer(kafka) as producer, registered_clients(kafka) as clients:
         consumer = make_consumer(
             kafka,
             engine,
@@ -208,7 +208,7 @@ async def test_killed_again_and_again_nothing_is_lost_or_counted_twice(
     try:
         for _ in range(4):
             before = await heard_events(engine, client_id)
-            worker = start_worker(kafka, postgres, log)
+            worker = start_worker(kafka, database, postgres, log)
             try:
                 await until(
                     lambda before=before: gets_on(engine, client_id, before, len(events)),
@@ -224,7 +224,7 @@ async def test_killed_again_and_again_nothing_is_lost_or_counted_twice(
         # Some of it again, from the middle of calls on; and one more, to see the end of it.
         await publish(kafka, "call-events", [*events[1000:2001], *call(client_id, "later")])
         events += call(client_id, "later")
-        worker = start_worker(kafka, postgres, log)
+        worker = start_worker(kafka, database, postgres, log)
         try:
             await until(lambda: is_whole(engine, client_id, events), "every call is whole", 120)
         finally:
@@ -260,7 +260,9 @@ async def heard_events(engine: AsyncEngine, client_id: str) -> int:
     return int(found or 0)
 
 
-def start_worker(kafka: str, postgres: Postgres, log: Path) -> subprocess.Popen[bytes]:
+def start_worker(
+    kafka: str, database: str, postgres: Postgres, log: Path
+) -> subprocess.Popen[bytes]:
     with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "services.crm", "worker"],
@@ -269,7 +271,7 @@ def start_worker(kafka: str, postgres: Postgres, log: Path) -> subprocess.Popen[
                 **os.environ,
                 "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}",
                 "RELAIS_KAFKA": kafka,
-                "RELAIS_POSTGRES": postgres.crm,
+                "RELAIS_POSTGRES": database,
                 "RELAIS_KEYS": postgres.keys,
                 "RELAIS_MASTER_KEYS": "test:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
                 # Its partitions come back at once after a SIGKILL.

@@ -16,7 +16,7 @@ import httpx
 
 from eventkit.topictable import read_partition
 from relaisctl.stack import load_topics
-from services.crm.conftest import Postgres
+from services.conftest import Postgres
 
 
 def person() -> dict[str, str]:
@@ -117,8 +117,8 @@ async def dump(url: str) -> dict[str, bytes]:
         await connection.close()
 
 
-async def everything(postgres: Postgres) -> bytes:
-    crm, keys = await dump(postgres.crm), await dump(postgres.keys)
+async def everything(database: str, postgres: Postgres) -> bytes:
+    crm, keys = await dump(database), await dump(postgres.keys)
     assert {"events", "customers", "calls", "consents", "commands"} <= crm.keys()
     assert "subject_keys" in keys
     return b"\n".join((*crm.values(), *keys.values()))

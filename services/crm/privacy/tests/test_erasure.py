@@ -16,7 +16,7 @@ from eventkit.keys import KeyRing
 from eventkit.producer import Producer
 from eventkit.relay import Relay
 from eventkit.tests.support import until
-from services.crm.conftest import Postgres
+from services.conftest import Postgres
 from services.crm.consent.address import Channel
 from services.crm.consent.consent import Proof
 from services.crm.consent.service import Given
@@ -173,12 +173,13 @@ async def test_no_byte_of_the_person_is_left(
     loaded: Loaded,
     http: httpx.AsyncClient,
     store: EventStore,
+    database: str,
     postgres: Postgres,
     kafka: Kafka,
     client_id: str,
 ) -> None:
     clear = {value for name, value in loaded.secrets.items() if name in ("name", "phone", "note")}
-    before = await everything(postgres)
+    before = await everything(database, postgres)
     assert clear <= found_in(before, loaded.secrets.values())
     counted = await counts(store, client_id)
 
@@ -187,7 +188,7 @@ async def test_no_byte_of_the_person_is_left(
     )
     assert answer == {"customer_id": loaded.customer_id, "records": 2}
 
-    assert found_in(await everything(postgres), loaded.secrets.values()) == set()
+    assert found_in(await everything(database, postgres), loaded.secrets.values()) == set()
     async with Producer(kafka.bootstrap) as producer:
         relay = Relay(store.engine, producer)
         running = asyncio.create_task(relay.run())
@@ -382,6 +383,7 @@ async def test_a_crash_after_the_commit_is_finished_later(
     store: EventStore,
     keys: KeyRing,
     privacy: Privacy,
+    database: str,
     postgres: Postgres,
     cause: Cause,
 ) -> None:
@@ -403,7 +405,7 @@ async def test_a_crash_after_the_commit_is_finished_later(
     assert await keys.find(cause.client_id, subjects) == {}
     with pytest.raises(Rejected):
         await keys.ensure(cause.client_id, [loaded.customer_id])
-    assert found_in(await everything(postgres), loaded.secrets.values()) == set()
+    assert found_in(await everything(database, postgres), loaded.secrets.values()) == set()
 
 
 async def test_who_writes_about_the_person_meanwhile_is_refused_or_erased_too(
@@ -411,6 +413,7 @@ async def test_who_writes_about_the_person_meanwhile_is_refused_or_erased_too(
     store: EventStore,
     privacy: Privacy,
     http: httpx.AsyncClient,
+    database: str,
     postgres: Postgres,
     cause: Cause,
 ) -> None:
@@ -440,7 +443,7 @@ async def test_who_writes_about_the_person_meanwhile_is_refused_or_erased_too(
         asyncio.gather(*(write(number) for number in range(90))), erase()
     )
     assert set(statuses) <= {200, 201, 404, 409}
-    assert found_in(await everything(postgres), [loaded.secrets["note"]]) == set()
+    assert found_in(await everything(database, postgres), [loaded.secrets["note"]]) == set()
     for number in range(3):
         assert await write(number) in (404, 409)
 

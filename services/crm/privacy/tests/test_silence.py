@@ -23,7 +23,7 @@ from eventkit.producer import Producer
 from eventkit.records import Message
 from eventkit.tests.support import ROOT
 from relaisctl.stack import Ports
-from services.crm.conftest import Postgres
+from services.conftest import Postgres
 from services.crm.privacy.tests.conftest import CALLERS, Kafka
 from services.crm.privacy.tests.support import found_in, ok, person
 
@@ -53,12 +53,12 @@ async def running(process: str, environment: dict[str, str], log: Path) -> Async
 
 
 async def test_what_is_personal_is_said_to_nobody_else(
-    kafka: Kafka, postgres: Postgres, client_id: str, tmp_path: Path
+    kafka: Kafka, database: str, postgres: Postgres, client_id: str, tmp_path: Path
 ) -> None:
     ports = Ports.free()
     environment = {
         "RELAIS_KAFKA": kafka.bootstrap,
-        "RELAIS_POSTGRES": postgres.crm,
+        "RELAIS_POSTGRES": database,
         "RELAIS_KEYS": postgres.keys,
         "RELAIS_MASTER_KEYS": "test:" + base64.b64encode(bytes(32)).decode(),
         "RELAIS_TOKEN_SECRETS": "test:" + base64.b64encode(b"x" * 32).decode(),

@@ -1,0 +1,1 @@
+"""Addresses as they are spoken, and as the country writes them."""

@@ -1,0 +1,1 @@
+"""The forms that clients publish, in versions; and JSON Schema within bounds."""

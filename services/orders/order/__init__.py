@@ -1,0 +1,1 @@
+"""One order, from its draft to what happened after the sale."""

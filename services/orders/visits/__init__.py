@@ -1,0 +1,1 @@
+"""Crews, their hours and areas, free slots, and booking without double booking."""
