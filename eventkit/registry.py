@@ -1,4 +1,4 @@
-"""What is announced on a topic by key (clients, say): a table that looks again before it says no."""
+"""What is announced on a topic by key, clients say: a table that looks again before it says no."""
 
 from collections.abc import Callable
 from typing import Generic, Self, TypeVar

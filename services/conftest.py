@@ -20,7 +20,7 @@ from relaisctl.stack.postgres import query
 
 @dataclass(frozen=True)
 class Postgres:
-    """A server's URL, and that of a fresh database of keys. stack: None where the server was given."""
+    """URLs of a server and of a fresh database of keys. stack: None where the server was given."""
 
     server: str
     keys: str

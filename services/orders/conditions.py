@@ -1,4 +1,4 @@
-"""When something of a form holds: a field that is shown, a price, a visit, a point to be told. Pure."""
+"""When something of a form holds: a field that is shown, a price, a visit, a point. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -198,7 +198,12 @@ async def test_repeats_in_any_order_across_restarts(
 
 
 async def test_killed_again_and_again_nothing_is_lost_or_counted_twice(
-    kafka: str, postgres: Postgres, engine: AsyncEngine, client_id: str, tmp_path: Path
+    kafka: str,
+    database: str,
+    postgres: Postgres,
+    engine: AsyncEngine,
+    client_id: str,
+    tmp_path: Path,
 ) -> None:
     await publish(kafka, "client-events", [client_registered(client_id)])
     events = calls_of(client_id, 1_500)
