@@ -1,10 +1,9 @@
 """What the processes of an event-sourced service have in common: their database, the keys, the
 store, health, signals and exit codes. A service's `__main__` wires the rest.
 
-    async with AsyncExitStack() as open_:
-        engine = await open_.enter_async_context(database(settings.postgres, MIGRATIONS, 10))
-        keys = await open_.enter_async_context(key_ring(settings))
-        store = await open_.enter_async_context(event_store(engine, keys))
+    async with opened(settings.postgres, MIGRATIONS, 10, settings) as on:
+        crm = Crm.over(on.store, clients.get, on.store.clock, new_id)
+        await serve_edges(on, ...)
 """
 
 import asyncio
@@ -13,18 +12,29 @@ import signal
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import uvloop
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventkit import telemetry
+from eventkit.callers import Callers
 from eventkit.clock import SystemClock
 from eventkit.errors import DeadLetterLimit, Unavailable
 from eventkit.eventstore import EventStore
 from eventkit.health import HealthServer, Watched
 from eventkit.keys import KeySettings, PostgresKeyRing, migrate_keys
 from eventkit.postgres import make_engine, migrate
-from eventkit.settings import Settings
+from eventkit.producer import Producer
+from eventkit.relay import Relay
+from eventkit.settings import KafkaSettings, Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from eventkit.rpc import Method
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +68,82 @@ async def key_ring(settings: KeySettings) -> AsyncIterator[PostgresKeyRing]:
         await engine.dispose()
 
 
+@dataclass(frozen=True)
+class Opened:
+    """What an event-sourced service stands on."""
+
+    engine: AsyncEngine
+    keys: PostgresKeyRing
+    store: EventStore
+
+    async def check(self) -> None:
+        """Raise Unavailable while the service's database or that of the keys does not answer."""
+        await self.keys.check()
+        async with self.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+
 @asynccontextmanager
-async def event_store(engine: AsyncEngine, keys: PostgresKeyRing) -> AsyncIterator[EventStore]:
-    store = EventStore(engine, keys, SystemClock())
+async def opened(
+    url: str, migrations: str, connections: int, settings: KeySettings
+) -> AsyncIterator[Opened]:
+    """Both databases and the event store over them. Raises Unavailable."""
+    async with database(url, migrations, connections) as engine, key_ring(settings) as keys:
+        store = EventStore(engine, keys, SystemClock())
+        try:
+            yield Opened(engine, keys, store)
+        finally:
+            await store.close()
+
+
+async def serve_edges(
+    on: Opened,
+    callers: Callers,
+    known_client: Callable[[str], Awaitable[bool]],
+    make_api: Callable[..., "FastAPI"],
+    services: "Mapping[str, Mapping[str, Method]]",
+    *,
+    host: str,
+    http_port: int,
+    grpc_port: int,
+    max_body: int,
+) -> None:
+    """Answer HTTP and gRPC until SIGTERM.
+
+    make_api: (callers, known_client, check, index) -> the application. services: gRPC methods by
+    their services' full names. max_body: bytes of a gRPC request.
+    """
+    # Here, so that the processes without edges load no web server.
+    from eventkit.http import GRACE_S, serve
+    from eventkit.rpc import start_server
+
+    rpc, port = await start_server(
+        f"{host}:{grpc_port}",
+        services,
+        callers,
+        known_client,
+        max_message=max_body,
+        index=on.keys.index,
+    )
+    log.info("gRPC on %s:%d", host, port)
     try:
-        yield store
+        await serve(make_api(callers, known_client, on.check, on.keys.index), host, http_port)
     finally:
-        await store.close()
+        await rpc.stop(GRACE_S)
+
+
+async def run_relay(
+    name: str, url: str, migrations: str, connections: int, settings: KafkaSettings
+) -> None:
+    """Publish what the event store of a database holds, until SIGTERM. Raises Unavailable."""
+    async with (
+        database(url, migrations, connections) as engine,
+        Producer(settings.kafka, client_id=name, linger_ms=2) as producer,
+    ):
+        relay = Relay(engine, producer)
+        on_signal(relay.stop)
+        async with health(settings, [relay]):
+            await relay.run()
 
 
 class _Health:

@@ -39,6 +39,13 @@ SERVICES = (
     Service("crm-api", ("services.crm", "api"), "crm_http", ("crm_grpc",), True, "crm"),
     Service("crm-relay", ("services.crm", "relay"), "crm_relay_health", database="crm"),
     Service("crm-worker", ("services.crm", "worker"), "crm_worker_health", database="crm"),
+    Service(
+        "orders-api", ("services.orders", "api"), "orders_http", ("orders_grpc",), True, "orders"
+    ),
+    Service("orders-relay", ("services.orders", "relay"), "orders_relay_health", database="orders"),
+    Service(
+        "orders-worker", ("services.orders", "worker"), "orders_worker_health", database="orders"
+    ),
 )
 
 DATABASES = [*sorted({service.database for service in SERVICES} - {""}), KEYS]

@@ -42,6 +42,10 @@ class Ports:
     crm_grpc: int = 50052
     crm_relay_health: int = 8085
     crm_worker_health: int = 8086
+    orders_http: int = 8087
+    orders_grpc: int = 50053
+    orders_relay_health: int = 8088
+    orders_worker_health: int = 8089
 
     @classmethod
     def free(cls) -> "Ports":
@@ -104,6 +108,10 @@ class Environment(BaseSettings):
     crm_grpc_port: int = Ports.crm_grpc
     crm_relay_health_port: int = Ports.crm_relay_health
     crm_worker_health_port: int = Ports.crm_worker_health
+    orders_http_port: int = Ports.orders_http
+    orders_grpc_port: int = Ports.orders_grpc
+    orders_relay_health_port: int = Ports.orders_relay_health
+    orders_worker_health_port: int = Ports.orders_worker_health
 
     def stack_settings(self) -> StackSettings:
         ports = Ports(**{f.name: getattr(self, f"{f.name}_port") for f in fields(Ports)})

@@ -22,6 +22,12 @@ PLANTED = {
     "crm-domain": ("services/crm/complaints/wish.py", "import eventkit.eventstore"),
     "crm-capabilities": ("services/crm/customers/store.py", "import services.crm.privacy.store"),
     "crm-layers": ("services/crm/surveys/codec.py", "import services.crm.surveys.store"),
+    "orders-domain": ("services/orders/visits/slots.py", "import eventkit.eventstore"),
+    "orders-capabilities": (
+        "services/orders/visits/store.py",
+        "import services.orders.order.store",
+    ),
+    "orders-layers": ("services/orders/order/codec.py", "import services.orders.order.store"),
 }
 
 # Without the editable installation, which would add this checkout's `services` to the folder's.
