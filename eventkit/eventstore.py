@@ -126,9 +126,12 @@ class Update:
     """A published event, as those who follow it get it: `message` is what is on the topic.
 
     sequence   its place among all events of the store, from 1, without holes: to resume after
+    previous   the sequence of the update before it, of the same client and categories; 0: it is the
+               first. Whoever has seen an update before this one that is not that has missed some.
     """
 
     sequence: int
+    previous: int
     category: str
     stream_id: str
     version: int
@@ -498,15 +501,23 @@ class EventStore:
     ) -> AsyncIterator[Update]:
         """`updates`, those that are there and then each as it comes; it does not end by itself.
         Raises Unavailable."""
+        async for found in self.follow_batches(categories, client_id, after_sequence):
+            for update in found:
+                yield update
+
+    async def follow_batches(
+        self, categories: Sequence[str], client_id: str, after_sequence: int
+    ) -> AsyncIterator[list[Update]]:
+        """`follow`, by what is found at once: for whoever writes down how far he has come."""
         if self._numbered is None:
             self._numbered = Notifications(self.engine, NUMBERED)
         self._numbered.start()
         while True:
             news = self._numbered.next()
             found = await self.updates(categories, client_id, after_sequence, STREAM_BATCH)
-            for update in found:
-                yield update
-                after_sequence = update.sequence
+            if found:
+                after_sequence = found[-1].sequence
+                yield found
             if len(found) < STREAM_BATCH:
                 await self._numbered.wait(news, POLL_S)
 
@@ -735,8 +746,24 @@ _DONE = (
     "INSERT INTO commands (client_id, key, fingerprint, answer, recorded_at)"
     " VALUES ($1, $2, $3, $4::text::json, $5)"
 )
+# By category, since each has an index in the order of the numbers. The first one's `previous` is
+# looked up and not taken from whoever asks: it must be true also where his place is not.
 _UPDATES = """
-SELECT sequence, category, stream_id, version, message FROM events
-WHERE client_id = $1 AND category = ANY ($2::text[]) AND sequence > $3 AND message IS NOT NULL
-ORDER BY sequence LIMIT $4
+WITH found AS (
+    SELECT one.* FROM unnest($2::text[]) AS category_of (name), LATERAL (
+        SELECT sequence, category, stream_id, version, message FROM events
+        WHERE client_id = $1 AND category = name AND sequence > $3 AND message IS NOT NULL
+        ORDER BY sequence LIMIT $4
+    ) AS one
+    ORDER BY sequence LIMIT $4
+)
+SELECT sequence, lag(sequence, 1, (
+        SELECT coalesce(max(one.sequence), 0)
+        FROM unnest($2::text[]) AS category_of (name), LATERAL (
+            SELECT sequence FROM events
+            WHERE client_id = $1 AND category = name AND sequence <= $3 AND message IS NOT NULL
+            ORDER BY sequence DESC LIMIT 1
+        ) AS one
+    )) OVER (ORDER BY sequence) AS previous, category, stream_id, version, message
+FROM found ORDER BY sequence
 """

@@ -315,3 +315,29 @@ async def test_followers_resume_and_wait(
         assert asyncio.get_running_loop().time() - began < 5
     assert [update.version for update in rest] == [3, 4, 5]
     assert [msgspec.json.decode(update.message)[1] for update in rest] == [3, 4, 5]
+
+
+async def test_each_update_names_the_one_before_it(
+    store: EventStore, producer: Producer, accounts: Accounts
+) -> None:
+    """Of the same client and the same categories, wherever the reader begins, even in a hole."""
+    ledger = replace(accounts, name="ledger")
+    secret = replace(accounts, name="secret", topic=None)
+    other = replace(CAUSE, client_id=f"other-{uuid.uuid4().hex}")
+    rng = random.Random(3)
+    for _ in range(40):
+        category = rng.choice([accounts, ledger, secret])
+        await store.run(rng.choice([CAUSE, other]), depositing(category, "a"))
+    async with running(Relay(store.engine, producer)):
+        await until(lambda: all_published(store), "everything is published")
+    for names in (["account"], ["account", "ledger"], ["ledger", "account", "secret"]):
+        every = await store.updates(names, "acme", 0, 1_000)
+        places = [update.sequence for update in every]
+        assert places == sorted(set(places))
+        assert {update.category for update in every} == set(names) - {"secret"}
+        assert [update.previous for update in every] == [0, *places[:-1]]
+        for after in range(41):
+            assert (
+                await store.updates(names, "acme", after, 3)
+                == [update for update in every if update.sequence > after][:3]
+            )
