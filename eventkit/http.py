@@ -197,10 +197,10 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-def example(given: Mapping[str, Any] | None = None, /, **fields: Any) -> ConfigDict:
-    """The `model_config` of a Body that shows this in the document; given as to dict()."""
-    shown = {**(given or {}), **fields}
-    return ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [shown]})
+def example(*given: Mapping[str, Any], **fields: Any) -> ConfigDict:
+    """The `model_config` of a Body that shows these in the document: mappings, or one by fields."""
+    shown = [*given, fields] if fields else [*given]
+    return ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": shown})
 
 
 # Who calls, and what for.

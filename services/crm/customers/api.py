@@ -18,6 +18,7 @@ from eventkit.http import (
     Id,
     Listing,
     PageOf,
+    example,
     problems,
     require,
     time_of,
@@ -79,29 +80,25 @@ class DetailsBody(Body):
 class NewCustomer(DetailsBody):
     """customer_id: made, if left out."""
 
-    model_config = Body.model_config | {"json_schema_extra": {"examples": [EXAMPLE]}}
+    model_config = example(EXAMPLE)
 
     customer_id: Id | None = None
 
 
 class Correction(DetailsBody):
-    model_config = Body.model_config | {
-        "json_schema_extra": {"examples": [{"language": "pt-BR", "address": None}]}
-    }
+    model_config = example({"language": "pt-BR", "address": None})
 
 
 class Upsert(DetailsBody):
     """number says which customer is meant."""
 
-    model_config = Body.model_config | {"json_schema_extra": {"examples": [EXAMPLE]}}
+    model_config = example(EXAMPLE)
 
     number: Annotated[str, StringConstraints(min_length=1, max_length=contact.MAX_NUMBER)]
 
 
 class Merge(Body):
-    model_config = Body.model_config | {
-        "json_schema_extra": {"examples": [{"into_customer_id": "5d0c1d5e-1"}]}
-    }
+    model_config = example({"into_customer_id": "5d0c1d5e-1"})
 
     into_customer_id: Id
 
@@ -109,11 +106,7 @@ class Merge(Body):
 class Find(Body):
     """Exactly one of phone, email, number and name. Each word of a name begins one of theirs."""
 
-    model_config = Body.model_config | {
-        "json_schema_extra": {
-            "examples": [{"name": "lefe ana"}, {"phone": "06 12 34 56 78", "region": "FR"}]
-        }
-    }
+    model_config = example({"name": "lefe ana"}, {"phone": "06 12 34 56 78", "region": "FR"})
 
     phone: Line | None = None
     email: Annotated[str, StringConstraints(max_length=contact.MAX_EMAIL)] | None = None

@@ -1,14 +1,11 @@
-"""What the telephone system says about a call, event by event, put together. Pure.
+"""What the telephone system says about a call, event by event, put together. Pure."""
 
-Events may come twice, late, and in any order: each group of facts keeps the version of the event
-that said it, and the highest version counts. So the order does not matter, nor how the events are
-cut into batches; store.put_calls does to rows what `Calls.add` does here.
-"""
-
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
+
+from services.crm.interactions.heard import AllHeard, Groups
 
 
 class Kind(StrEnum):
@@ -27,7 +24,7 @@ class Kind(StrEnum):
     WRAPPED_UP = "wrapped_up"
 
 
-GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+GROUPS: Final[Groups] = {
     "arrival": ("channel", "direction", "line", "customer_reference"),
     "arrived": ("arrived_at",),
     "queue": ("queue_id",),
@@ -37,8 +34,6 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "ended": ("ended_at", "end_cause", "talked_us"),
     "wrapped_up": ("wrapped_up_at", "wrap_up_us"),
 }
-"""Facts that one event says together, so that a later one replaces them together."""
-
 _WITH_AGENT: Final = frozenset({Kind.ASSIGNED, Kind.CONNECTED, Kind.ENDED, Kind.WRAPPED_UP})
 """Those whose agent the call is. An agent who was offered it may have declined."""
 
@@ -64,32 +59,13 @@ class Said:
     end_cause: str = ""
 
 
-@dataclass(slots=True)
-class Heard:
-    """All that some events say of one call. facts: group -> (version, its values)."""
-
-    version: int
-    first_at: int
-    facts: dict[str, tuple[int, tuple[Any, ...]]] = field(default_factory=dict)
-
-
-class Calls(dict[tuple[str, str], Heard]):
+class Calls(AllHeard):
     """By (client, call)."""
 
     def add(self, all_said: Iterable[Said]) -> None:
         for said in all_said:
             key = (said.client_id, said.call_id)
-            version = said.version
-            heard = self.get(key)
-            if heard is None:
-                heard = self[key] = Heard(version, said.occurred_at)
-            else:
-                heard.version = max(heard.version, version)
-                heard.first_at = min(heard.first_at, said.occurred_at)
-            for group, values in facts_of(said):
-                known = heard.facts.get(group)
-                if known is None or known[0] < version:
-                    heard.facts[group] = (version, values)
+            self.hear(key, said.version, said.occurred_at, facts_of(said))
 
 
 def facts_of(said: Said) -> Iterable[tuple[str, tuple[Any, ...]]]:

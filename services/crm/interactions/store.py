@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -22,6 +23,9 @@ from eventkit.eventstore import Change, Recorded
 from services.crm.holding import Forgotten, Person
 from services.crm.interactions import interaction as i
 from services.crm.interactions.calls import GROUPS, Calls
+from services.crm.interactions.merge import Merge, version_columns
+from services.crm.interactions.orders import GROUPS as ORDER_GROUPS
+from services.crm.interactions.orders import Orders, visit_left
 from services.crm.tables import metadata
 
 # Byte order: Python's own, so that what comes from two tables can be merged by it; and that of
@@ -31,6 +35,7 @@ _TEXTS = ARRAY(sa.Text)
 
 CALL: Final = "call"
 """The kind of timeline entries that are calls."""
+ORDER: Final = "order"
 
 calls = sa.Table(
     "calls",
@@ -39,8 +44,7 @@ calls = sa.Table(
     sa.Column("call_id", _ORDERED, primary_key=True),
     # When anything was first heard of it, from whomever.
     sa.Column("first_at", sa.BigInteger, nullable=False),
-    # What call-events say. version: the highest that was heard.
-    sa.Column("version", sa.BigInteger, nullable=False, server_default="0"),
+    # What call-events say.
     sa.Column("channel", sa.Text),
     sa.Column("direction", sa.Text),
     sa.Column("line", sa.Text),
@@ -57,10 +61,7 @@ calls = sa.Table(
     sa.Column("talked_us", sa.BigInteger),
     sa.Column("wrapped_up_at", sa.BigInteger),
     sa.Column("wrap_up_us", sa.BigInteger),
-    *(
-        sa.Column(f"{group}_version", sa.BigInteger, nullable=False, server_default="0")
-        for group in GROUPS
-    ),
+    *version_columns(GROUPS),
     # What agents say.
     sa.Column("customer_id", sa.Text),
     sa.Column("topic_path", _TEXTS),
@@ -148,15 +149,42 @@ helped = sa.Table(
     sa.Column("helped_at", sa.BigInteger, nullable=False),
 )
 
-unknown_events = sa.Table(
-    "unknown_call_events",
+orders = sa.Table(
+    "timeline_orders",
     metadata,
     sa.Column("client_id", sa.Text, primary_key=True),
-    sa.Column("call_id", sa.Text, primary_key=True),
-    sa.Column("version", sa.BigInteger, primary_key=True),
-    sa.Column("event", sa.LargeBinary, nullable=False),
+    sa.Column("order_id", _ORDERED, primary_key=True),
+    # When the first of what was heard occurred: once all was heard, when it was drafted.
+    sa.Column("first_at", sa.BigInteger, nullable=False),
+    sa.Column("product_id", sa.Text),
+    sa.Column("customer_id", sa.Text),
+    sa.Column("call_id", sa.Text),
+    sa.Column("status", sa.Text),
+    sa.Column("visit", sa.Text),
+    sa.Column("visit_at", sa.BigInteger),
+    sa.Column("total", sa.Text),
+    sa.Column("monthly", sa.Text),
+    sa.Column("currency", sa.Text),
+    *version_columns(ORDER_GROUPS),
 )
-"""Events of call-events of a type that this build does not know, as received."""
+"""What order-events say, for the order's line on the timeline. Nobody else reads it: the order
+itself is in orders."""
+
+
+def _unknown_events(kind: str) -> sa.Table:
+    return sa.Table(
+        f"unknown_{kind}_events",
+        metadata,
+        sa.Column("client_id", sa.Text, primary_key=True),
+        sa.Column(f"{kind}_id", sa.Text, primary_key=True),
+        sa.Column("version", sa.BigInteger, primary_key=True),
+        sa.Column("event", sa.LargeBinary, nullable=False),
+    )
+
+
+unknown_call_events = _unknown_events(CALL)
+unknown_order_events = _unknown_events(ORDER)
+"""Events of a type that this build does not know, as received."""
 
 timeline_entries = sa.Table(
     "timeline_entries",
@@ -217,80 +245,61 @@ async def put_entries(connection: AsyncConnection, entries: Sequence[Entry]) -> 
     )
 
 
-# What call-events say.
+# What call-events and order-events say.
 
-_HEARD = [name for names in GROUPS.values() for name in names]
-_VERSIONS = [f"{group}_version" for group in GROUPS]
-_PUT = ["client_id", "call_id", "version", "first_at", *_VERSIONS, *_HEARD]
-
-
-def _put_calls() -> sa.Executable:
-    """One statement for any number of calls: each parameter is a column."""
-    columns = [calls.c[name] for name in _PUT]
-    new = (
-        sa.func.unnest(*(sa.bindparam(one.name, type_=ARRAY(one.type)) for one in columns))
-        .table_valued(*(sa.column(one.name, one.type) for one in columns), name="new")
-        .render_derived()
-    )
-    made = insert(calls).from_select(
-        _PUT, sa.select(*(new.c[name] for name in _PUT)).order_by(new.c.client_id, new.c.call_id)
-    )
-    newer = {
-        group: made.excluded[f"{group}_version"] > calls.c[f"{group}_version"] for group in GROUPS
-    }
-    values: dict[str, Any] = {
-        name: sa.case((newer[group], made.excluded[name]), else_=calls.c[name])
-        for group, names in GROUPS.items()
-        for name in names
-    }
-    for name in ("version", *_VERSIONS):
-        values[name] = sa.func.greatest(calls.c[name], made.excluded[name])
-    values["first_at"] = sa.func.least(calls.c.first_at, made.excluded.first_at)
-    return made.on_conflict_do_update(
-        index_elements=["client_id", "call_id"],
-        set_=values,
-        # What has been heard already does not even touch the row.
-        where=sa.or_(
-            made.excluded.version > calls.c.version,
-            made.excluded.first_at < calls.c.first_at,
-            *newer.values(),
-        ),
-    )
-
-
-_PUT_CALLS: Final = _put_calls()
+_MERGE_CALLS: Final = Merge(calls, GROUPS)
+_MERGE_ORDERS: Final = Merge(
+    orders, ORDER_GROUPS, ("client_id", "order_id", "first_at", *chain(*ORDER_GROUPS.values()))
+)
 
 
 async def put_calls(connection: AsyncConnection, heard: Calls) -> None:
     """Add what was heard to the calls' rows; what was heard before changes nothing."""
-    if not heard:
-        return
-    columns: dict[str, list[Any]] = {
-        "client_id": [client_id for client_id, _ in heard],
-        "call_id": [call_id for _, call_id in heard],
-        "version": [one.version for one in heard.values()],
-        "first_at": [one.first_at for one in heard.values()],
+    await _MERGE_CALLS(connection, heard)
+
+
+async def put_orders(connection: AsyncConnection, heard: Orders) -> None:
+    """Add what was heard to each order's line on its customer's timeline."""
+    await put_entries(
+        connection,
+        [
+            Entry(
+                client_id=row.client_id,
+                reference=row.customer_id,
+                at=row.first_at,
+                kind=ORDER,
+                id=row.order_id,
+                details=_order_details(row),
+            )
+            for row in await _MERGE_ORDERS(connection, heard)
+        ],
+    )
+
+
+def _order_details(row: sa.Row[Any]) -> dict[str, str | None]:
+    visit = visit_left(row.status, row.visit)
+    return {
+        "product_id": row.product_id,
+        "status": row.status,
+        "call_id": row.call_id or None,
+        "visit": visit or None,
+        "visit_at": _iso(row.visit_at) if visit else None,
+        "total": row.total or None,
+        "monthly": row.monthly or None,
+        "currency": row.currency or None,
     }
-    for group, names in GROUPS.items():
-        nothing = (0, (None,) * len(names))
-        facts = [one.facts.get(group, nothing) for one in heard.values()]
-        columns[f"{group}_version"] = [version for version, _ in facts]
-        for place, name in enumerate(names):
-            columns[name] = [values[place] for _, values in facts]
-    await connection.execute(_PUT_CALLS, columns)
 
 
 async def put_unknown(
-    connection: AsyncConnection, events: Sequence[tuple[str, str, int, bytes]]
+    connection: AsyncConnection, table: sa.Table, events: Sequence[tuple[str, str, int, bytes]]
 ) -> None:
-    """Keep (client, call, version, event) as received."""
+    """Keep (client, call or order, version, event) as received. table: unknown_call_events or
+    unknown_order_events."""
     if events:
+        names = [column.name for column in table.columns]
         await connection.execute(
-            insert(unknown_events).on_conflict_do_nothing(),
-            [
-                dict(zip(("client_id", "call_id", "version", "event"), one, strict=True))
-                for one in events
-            ],
+            insert(table).on_conflict_do_nothing(),
+            [dict(zip(names, one, strict=True)) for one in events],
         )
 
 

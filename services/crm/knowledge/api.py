@@ -4,7 +4,7 @@ from datetime import date
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, Field
 from pydantic.config import JsonDict
 
 from eventkit.callers import Role
@@ -21,6 +21,7 @@ from eventkit.http import (
     Name,
     PageOf,
     Text,
+    example,
     problems,
     require,
     time_of,
@@ -56,7 +57,7 @@ class Draft(Body):
     """The days are in the client's zone, both included; left out: from the publication, and until
     another version takes its place. Nothing personal belongs into an article."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = example(_EXAMPLE)
 
     kind: Lax[Kind]
     language: Language
@@ -83,9 +84,7 @@ class Draft(Body):
 class NewArticle(Draft):
     """article_id: made by us where it is left out."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"article_id": "forfait-famille", **_EXAMPLE}]}
-    )
+    model_config = example({"article_id": "forfait-famille", **_EXAMPLE})
 
     article_id: Id | None = None
 
@@ -93,7 +92,7 @@ class NewArticle(Draft):
 class Publish(Body):
     """version: of the draft, as it was answered when it was written."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"version": 2}]})
+    model_config = example({"version": 2})
 
     version: Version
 
@@ -106,9 +105,7 @@ class Search(Body):
     not finished.
     """
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"q": 'forfait "sans engagement" fam', "language": "fr"}]}
-    )
+    model_config = example({"q": 'forfait "sans engagement" fam', "language": "fr"})
 
     q: Annotated[str, Field(min_length=1, max_length=MAX_QUERY)]
     language: Language | None = None

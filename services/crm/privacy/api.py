@@ -5,19 +5,17 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from eventkit.eventstore import Answer
-from eventkit.http import Body, CauseOf, Text, problems, require
+from eventkit.http import Body, CauseOf, Text, example, problems, require
 from services.crm.privacy.service import Privacy
 
 
 class WhichCustomer(Body):
     """customer: crm's id, or the client's own number."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, json_schema_extra={"examples": [{"customer": "c-1042"}]}
-    )
+    model_config = example({"customer": "c-1042"})
 
     customer: Annotated[Text, Field(min_length=1, max_length=128)]
 

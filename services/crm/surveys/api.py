@@ -22,6 +22,7 @@ from eventkit.http import (
     Name,
     PageOf,
     Text,
+    example,
     problems,
     require,
     time_of,
@@ -120,7 +121,7 @@ class QuestionBody(Body):
 class Draft(Body):
     """languages: of every text. A draft may be incomplete; it is checked when it is published."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_QUESTIONNAIRE]})
+    model_config = example(_QUESTIONNAIRE)
 
     purpose: Lax[q.Purpose]
     name: Name
@@ -143,9 +144,7 @@ class Draft(Body):
 class NewQuestionnaire(Draft):
     """questionnaire_id: made by us where it is left out."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"questionnaire_id": "satisfaction", **_QUESTIONNAIRE}]}
-    )
+    model_config = example({"questionnaire_id": "satisfaction", **_QUESTIONNAIRE})
 
     questionnaire_id: Id | None = None
 
@@ -153,7 +152,7 @@ class NewQuestionnaire(Draft):
 class Publish(Body):
     """version: of the draft, as it was answered when it was written."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"version": 2}]})
+    model_config = example({"version": 2})
 
     version: Version
 
@@ -162,12 +161,8 @@ class StartBody(Body):
     """customer: crm's id or the client's own number; left out, whoever the call is with, if that is
     known. language: left out, the questionnaire's first. survey_id: made by us where left out."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"questionnaire_id": "satisfaction", "customer": "c-1042", "call_id": "call-2031"}
-            ]
-        }
+    model_config = example(
+        {"questionnaire_id": "satisfaction", "customer": "c-1042", "call_id": "call-2031"}
     )
 
     questionnaire_id: Id
@@ -181,7 +176,7 @@ class AnswerBody(Body):
     """What the kind of the question asks for and nothing else: options for single and multiple;
     empty where a question is left out, or a statement was read."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"number": 8}, {"options": ["yes"]}]})
+    model_config = example({"number": 8}, {"options": ["yes"]})
 
     options: list[Id] = Field(default=[], max_length=q.MAX_OPTIONS)
     number: Number | None = None
@@ -193,7 +188,7 @@ class AnswerBody(Body):
 
 
 class AbandonBody(Body):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "hung-up"}]})
+    model_config = example({"reason": "hung-up"})
 
     reason: Lax[s.Reason]
 
