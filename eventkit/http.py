@@ -199,7 +199,7 @@ class Body(BaseModel):
 
 def example(*given: Mapping[str, Any], **fields: Any) -> ConfigDict:
     """The `model_config` of a Body that shows these in the document: mappings, or one by fields."""
-    shown = [*given, fields] if fields else [*given]
+    shown: list[Any] = [*given, fields] if fields else [*given]
     return ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": shown})
 
 
