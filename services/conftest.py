@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, MetaData
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventkit.eventstore import Cause
 from eventkit.keys import KeyRing, PostgresKeyRing, migrate_keys
@@ -86,3 +90,20 @@ def client_id() -> str:
 def cause(client_id: str) -> Cause:
     """Of that client."""
     return Cause(client_id, actor="agent-1")
+
+
+async def differences(engine: AsyncEngine, metadata: MetaData) -> list[object]:
+    """Between the tables that migrations have made and those that the code describes."""
+
+    def compare(connection: Connection) -> list[object]:
+        ours = set(metadata.tables)
+        options = {
+            "include_name": lambda name, kind, _: kind != "table" or name in ours,
+            "compare_type": True,
+        }
+        return list(
+            compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+        )
+
+    async with engine.connect() as connection:
+        return await connection.run_sync(compare)
