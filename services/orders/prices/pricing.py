@@ -29,12 +29,11 @@ from eventkit.decider import Invalid, Rejected
 from services.orders.conditions import When, holds
 
 MAX_AMOUNT = Decimal(10) ** 12
-"""Each amount, of a rule and of a line, is below it."""
+"""No amount, of a rule or of a line, is above it."""
 MAX_QUANTITY = Decimal(10) ** 9
 PLACES = 6
 """Decimal places of an amount for one, of a quantity, and of a percentage, at most."""
 MAX_PERCENT = Decimal(1000)
-MAX_RULES = 100
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}")
 
 # A quantity times an amount has up to 33 digits, more than Decimal's usual 28.
@@ -132,7 +131,7 @@ def quote(
 ) -> Quote:
     """The price of these answers at a time; also of a draft, where some are missing.
 
-    rules: such as `check_rules` lets pass. digits: of the currency.
+    rules: of a published form. answers: to what is asked (`Form.asked`). digits: of the currency.
     Raises Invalid(field, reason) for an answer that is no quantity, and Rejected, with the
     `promotion_id` in `more`, for a promotion that does not hold for this product now.
     """
@@ -217,7 +216,7 @@ def _own(rule: PriceRule, answers: Mapping[str, Any], digits: int) -> Line | Non
     elif rule.when is not None and not rule.field:
         why.append(f"{rule.when.field} is {answer_key(answers.get(rule.when.field))}")
     amount = _round(_EXACT.multiply(unit, number), digits)
-    if amount >= MAX_AMOUNT:
+    if amount > MAX_AMOUNT:
         raise Invalid(rule.quantity or rule.rule_id, "makes the price too high to be true")
     said = ", ".join(why) or "fixed price"
     return Line(rule.rule_id, rule.label, number, unit, amount, rule.period, False, said)
