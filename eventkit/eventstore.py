@@ -17,7 +17,15 @@ import asyncio
 import logging
 import random
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -507,7 +515,7 @@ class EventStore:
 
     async def follow_batches(
         self, categories: Sequence[str], client_id: str, after_sequence: int
-    ) -> AsyncIterator[list[Update]]:
+    ) -> AsyncGenerator[list[Update], None]:
         """`follow`, by what is found at once: for whoever writes down how far he has come."""
         if self._numbered is None:
             self._numbered = Notifications(self.engine, NUMBERED)
