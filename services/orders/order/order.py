@@ -1,0 +1,1463 @@
+"""One order: taken while talking, placed, confirmed, fulfilled, and what came after the sale. Pure.
+
+    draft -> placed -> confirmed -> fulfilled -> returned | failed
+      |        |           |
+      |        +-----------+-> cancelled (a draft too)
+      +-> expired
+
+Beside it, where the form needs one for these answers, the visit: none, scheduled, missed, done.
+
+What can be wrong with an order cannot be forgotten, because nothing says "right" and stays:
+
+- A tick keeps what was said (the visit, the amount). It holds while that is what would be said now;
+  a visit that was moved, an answer that costs more, a promotion less make it void by themselves.
+- A visit is let go by whatever makes it wrong: answers that need none, an address elsewhere.
+- The amount is computed from the answers until it is frozen at placement.
+
+Events carry the origin of the order, and what was sold where it is undone, so that each can be
+counted alone. They carry the moments that follow from the form, so that a fold needs no form.
+A moment is never before the one that the stream knows already.
+
+A draft is over the moment it expires, whether or not the timer has told yet. An overdue visit is
+noticed by whoever comes first: the timer, or the next command, which records it ahead of what it
+does; either way it happened at its due time, and it happens once.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from functools import singledispatch
+from typing import Any, Final
+
+from eventkit.decider import Decider, Invalid, NotFound, Personal, Rejected, fold
+from services.orders.addresses.address import Address
+from services.orders.forms.form import Confirmation, Field, Form, Point, Says
+from services.orders.prices.pricing import Promotion, Quote, quote
+
+MINUTE: Final = 60 * 1_000_000
+DAY: Final = 24 * 60 * MINUTE
+MAX_TEXT: Final = 10_000
+MAX_ANSWER: Final = 10_000
+"""Characters of one answer as JSON."""
+MAX_ANSWERS: Final = 100_000
+"""Characters of all answers of an order as JSON."""
+MAX_DEPTH: Final = 16
+MAX_PROMOTIONS: Final = 20
+MAX_NUMBER: Final = 2**53 - 1
+"""Beyond it a JSON number is not the same number everywhere."""
+ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}")
+CODE: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+
+EXPIRY: Final = "draft_expiry"
+OVERDUE: Final = "visit_overdue"
+"""The timers."""
+
+
+class Status(StrEnum):
+    NONE = "none"
+    DRAFT = "draft"
+    PLACED = "placed"
+    CONFIRMED = "confirmed"
+    FULFILLED = "fulfilled"
+    CANCELLED = "cancelled"
+    RETURNED = "returned"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+class VisitStatus(StrEnum):
+    NONE = "none"
+    SCHEDULED = "scheduled"
+    MISSED = "missed"
+    DONE = "done"
+
+
+class Party(StrEnum):
+    """Who cancels."""
+
+    CUSTOMER = "customer"
+    CLIENT = "client"
+    CENTRE = "centre"
+
+
+class MissedBy(StrEnum):
+    """Why a visit came to nothing: the crew did not come, nobody was there, or both were there and
+    it could not be done."""
+
+    CREW = "crew"
+    CUSTOMER = "customer"
+    CIRCUMSTANCES = "circumstances"
+
+
+class Moved(StrEnum):
+    """Why there is another visit. MISSED: the one before it was."""
+
+    CUSTOMER = "customer"
+    CLIENT = "client"
+    CREW = "crew"
+    MISSED = "missed"
+
+
+class AfterSale(StrEnum):
+    """RETURNED: the customer gave it back. FAILED: it does not do what was sold, or is not paid."""
+
+    RETURNED = "returned"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an order comes from. Ids and codes; "" where there is none.
+
+    form_version   the one that it was taken with, for ever
+    customer_id    crm's id, whose key seals what is personal
+    channel        `voice`, `chat`, `email`, `callback`, `partner`
+    """
+
+    product_id: str
+    form_version: int
+    customer_id: str
+    call_id: str = ""
+    agent_id: str = ""
+    campaign_id: str = ""
+    offer_id: str = ""
+    channel: str = "voice"
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A booked one. Each booking has an id of its own. Times are microseconds since 1970."""
+
+    visit_id: str
+    crew_id: str
+    area_id: str
+    skill: str
+    starts_at: int
+    ends_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """What was placed, and when: to pay once, and every month."""
+
+    placed_at: int
+    currency: str
+    total: Decimal
+    monthly: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The customer was told a point. said: the visit or the amount that was told with it."""
+
+    agent_id: str
+    at: int
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An address, and whether it was read back to the customer, who said yes."""
+
+    address: Address
+    given_by: str
+    given_at: int
+    confirmed_by: str = ""
+    confirmed_at: int | None = None
+
+
+Faults = Callable[[Mapping[str, Any], bool], Sequence[tuple[str, str]]]
+"""(answers, partial) -> (field, reason) for each that is wrong; partial: what is missing is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What holds while a command is decided.
+
+    form         the version that the order is taken with
+    promotions   by id, as published now: those of the order, and one that is wanted
+    faults       what the form's schema says of answers
+    """
+
+    form: Form
+    promotions: Mapping[str, Promotion]
+    faults: Faults
+
+
+# Commands. at: when it happens, microseconds since 1970. by: who does it.
+
+
+@dataclass(frozen=True, slots=True)
+class DraftOrder:
+    """answers: with the form's defaults. reference: the client's own number, where it is known."""
+
+    at: int
+    rules: Rules
+    origin: Origin
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveAnswers:
+    """answers: those that are other ones now; None takes an answer back."""
+
+    at: int
+    rules: Rules
+    answers: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class GiveAddress:
+    """area_id: where it lies, "" nowhere that crews go; None: not asked, as no visit hangs on it
+    (`needs_area`)."""
+
+    at: int
+    rules: Rules
+    field: str
+    address: Address
+    by: str
+    area_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmAddress:
+    at: int
+    rules: Rules
+    field: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyPromotion:
+    at: int
+    rules: Rules
+    promotion_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePromotion:
+    at: int
+    rules: Rules
+    promotion_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TickPoint:
+    at: int
+    rules: Rules
+    point_id: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class UntickPoint:
+    at: int
+    rules: Rules
+    point_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleVisit:
+    """The first, or another one. visit: booked, once `wants_visit` has said that it may be."""
+
+    at: int
+    rules: Rules
+    visit: Visit
+    reason: Moved = Moved.CUSTOMER
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseVisit:
+    at: int
+    rules: Rules
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceOrder:
+    at: int
+    rules: Rules
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmOrder:
+    at: int
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FulfilOrder:
+    at: int
+    rules: Rules
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    at: int
+    rules: Rules
+    reason: str
+    by: Party
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportVisit:
+    """missed: None where it was done."""
+
+    at: int
+    visit_id: str
+    missed: MissedBy | None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportAfterSale:
+    at: int
+    rules: Rules
+    outcome: AfterSale
+    reason: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireDraft:
+    """What the timer says at the due time, which is `at`."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeOverdue:
+    """What the timer says at the due time, which is `at`."""
+
+    at: int
+
+
+Command = (
+    DraftOrder
+    | SaveAnswers
+    | GiveAddress
+    | ConfirmAddress
+    | ApplyPromotion
+    | RemovePromotion
+    | TickPoint
+    | UntickPoint
+    | ScheduleVisit
+    | ReleaseVisit
+    | PlaceOrder
+    | ConfirmOrder
+    | FulfilOrder
+    | CancelOrder
+    | ReportVisit
+    | ReportAfterSale
+    | ExpireDraft
+    | NoticeOverdue
+)
+
+# Events. expires_at: of the draft, if nobody goes on with it from here.
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDrafted:
+    at: int
+    origin: Origin
+    reference: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAnswersSaved:
+    """fields: whose answers are other ones now. answers: JSON text of each of them that has one.
+    hidden: address fields that are not asked for any more, with whatever was given."""
+
+    at: int
+    origin: Origin
+    fields: tuple[str, ...]
+    answers: Personal[Mapping[str, str]]
+    hidden: tuple[str, ...]
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAddressGiven:
+    """address: Address.texts"""
+
+    at: int
+    origin: Origin
+    field: str
+    address: Personal[Mapping[str, str]]
+    by: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAddressConfirmed:
+    at: int
+    origin: Origin
+    field: str
+    by: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPromotionApplied:
+    at: int
+    origin: Origin
+    promotion_id: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPromotionRemoved:
+    at: int
+    origin: Origin
+    promotion_id: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPointTicked:
+    """expires_at: None of an order that is placed."""
+
+    at: int
+    origin: Origin
+    point_id: str
+    agent_id: str
+    said: str
+    expires_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPointUnticked:
+    at: int
+    origin: Origin
+    point_id: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDraftExpired:
+    at: int
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPlaced:
+    """quote: frozen, its lines without their `why`, since that tells answers. why: of each line.
+    reported: the answers that the form marks so, as text."""
+
+    at: int
+    origin: Origin
+    quote: Quote
+    why: Personal[tuple[str, ...]]
+    visit: Visit | None
+    reported: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderConfirmed:
+    """reference: the client's own number of it; "" where it has none, or nobody had to confirm."""
+
+    at: int
+    origin: Origin
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFulfilled:
+    at: int
+    origin: Origin
+    after_sale_until: int
+    sale: Sale
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCancelled:
+    """sale: None of a draft."""
+
+    at: int
+    origin: Origin
+    reason: str
+    by: Party
+    text: Personal[str]
+    sale: Sale | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderReturned:
+    at: int
+    origin: Origin
+    reason: str
+    text: Personal[str]
+    sale: Sale
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFailed:
+    at: int
+    origin: Origin
+    reason: str
+    text: Personal[str]
+    sale: Sale
+
+
+@dataclass(frozen=True, slots=True)
+class OrderVisitScheduled:
+    """overdue_at: when it is noticed that nobody has said how it went. expires_at: None of an order
+    that is placed."""
+
+    at: int
+    origin: Origin
+    visit: Visit
+    overdue_at: int
+    expires_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderVisitRescheduled:
+    at: int
+    origin: Origin
+    visit: Visit
+    previous: Visit
+    reason: Moved
+    overdue_at: int
+    expires_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderVisitReleased:
+    at: int
+    origin: Origin
+    visit: Visit
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderVisitMissed:
+    at: int
+    origin: Origin
+    visit: Visit
+    by: MissedBy
+    text: Personal[str]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderVisitDone:
+    at: int
+    origin: Origin
+    visit: Visit
+    text: Personal[str]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderVisitOverdue:
+    """at: the due time."""
+
+    at: int
+    origin: Origin
+    visit: Visit
+
+
+Event = (
+    OrderDrafted
+    | OrderAnswersSaved
+    | OrderAddressGiven
+    | OrderAddressConfirmed
+    | OrderPromotionApplied
+    | OrderPromotionRemoved
+    | OrderPointTicked
+    | OrderPointUnticked
+    | OrderDraftExpired
+    | OrderPlaced
+    | OrderConfirmed
+    | OrderFulfilled
+    | OrderCancelled
+    | OrderReturned
+    | OrderFailed
+    | OrderVisitScheduled
+    | OrderVisitRescheduled
+    | OrderVisitReleased
+    | OrderVisitMissed
+    | OrderVisitDone
+    | OrderVisitOverdue
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The state. at: of the last event.
+
+    answers     JSON texts by field. Empty once the customer is erased, as are the addresses' texts
+    visit       the last one; visit_status is NONE where it was let go, and then it is None
+    overdue_at  when the visit will be, None where it was noticed or there is nothing to notice
+    missed      visits that came to nothing
+    placed      what is frozen: the amount with its lines, and the moment
+    ended       how it ended: cancelled, or undone after the sale
+    """
+
+    origin: Origin = Origin("", 0, "")
+    at: int = 0
+    status: Status = Status.NONE
+    drafted_at: int = 0
+    expires_at: int = 0
+    answers: Mapping[str, str] = field(default_factory=dict)
+    addresses: Mapping[str, Given] = field(default_factory=dict)
+    promotions: tuple[str, ...] = ()
+    ticks: Mapping[str, Tick] = field(default_factory=dict)
+    visit: Visit | None = None
+    visit_status: VisitStatus = VisitStatus.NONE
+    overdue_at: int | None = None
+    overdue: bool = False
+    missed: Mapping[str, MissedBy] = field(default_factory=dict)
+    placed: OrderPlaced | None = None
+    reference: str = ""
+    confirmed_at: int | None = None
+    fulfilled_at: int | None = None
+    after_sale_until: int | None = None
+    ended: OrderCancelled | OrderReturned | OrderFailed | None = None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The answers as JSON has them."""
+        return {name: json.loads(text) for name, text in self.answers.items()}
+
+    @property
+    def frozen(self) -> Quote | None:
+        """The amount at placement; the lines' `why` is empty once the customer is erased."""
+        if self.placed is None:
+            return None
+        made = self.placed.quote
+        whys = self.placed.why or ("",) * len(made.lines)
+        lines = zip(made.lines, whys, strict=True)
+        return replace(made, lines=tuple(replace(line, why=why) for line, why in lines))
+
+    @property
+    def sale(self) -> Sale | None:
+        if self.placed is None:
+            return None
+        made = self.placed.quote
+        return Sale(self.placed.at, made.currency, made.total, made.monthly)
+
+
+# What an order is at a moment, given what holds.
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A point of the checklist. holds: the tick is of what would be said now. says: that, None
+    where it cannot be said (no visit is booked, the amount cannot be computed)."""
+
+    point: Point
+    tick: Tick | None
+    says: str | None
+
+    @property
+    def holds(self) -> bool:
+        return self.tick is not None and self.tick.said == self.says
+
+
+def price(state: Order, rules: Rules, at: int) -> Quote:
+    """What it costs: the frozen amount once it is placed, until then as of now.
+
+    Raises Invalid for answers that have no price, Rejected for a promotion that does not hold.
+    """
+    if (frozen := state.frozen) is not None:
+        return frozen
+    return _price(state.origin, state.values, state.promotions, rules, at)
+
+
+def _price(
+    origin: Origin,
+    answers: Mapping[str, Any],
+    promotion_ids: Sequence[str],
+    rules: Rules,
+    at: int,
+) -> Quote:
+    for id in promotion_ids:
+        if id not in rules.promotions:
+            raise Rejected(
+                f"promotion {id} is withdrawn", "promotion_ids", more={"promotion_id": id}
+            )
+    form = rules.form
+    return quote(
+        form.prices,
+        form.asked(answers),
+        [rules.promotions[id] for id in promotion_ids],
+        product_id=origin.product_id,
+        currency=form.currency,
+        digits=form.digits,
+        at=at,
+    )
+
+
+def checklist(state: Order, rules: Rules, at: int) -> tuple[Told, ...]:
+    """The points that hold for the answers, and whether the customer has been told."""
+    points = rules.form.points_for(state.values)
+    return tuple(
+        Told(point, state.ticks.get(point.point_id), _says(point, state, rules, at))
+        for point in points
+    )
+
+
+def _says(point: Point, state: Order, rules: Rules, at: int) -> str | None:
+    match point.says:
+        case Says.NOTHING:
+            return ""
+        case Says.VISIT:
+            visit = state.visit
+            return None if visit is None else f"{visit.visit_id} {visit.starts_at}"
+        case Says.TOTAL:
+            try:
+                made = price(state, rules, at)
+            except (Invalid, Rejected):
+                return None
+            return f"{made.total:f} + {made.monthly:f} {made.currency}"
+
+
+def missing(state: Order, rules: Rules, at: int) -> list[tuple[str, str]]:
+    """(field, reason) for everything that a draft has to have before it can be placed."""
+    answers, form = state.values, rules.form
+    found = [(f"answers.{name}", reason) for name, reason in rules.faults(answers, False)]
+    for asked in form.addresses_for(answers):
+        given, where = state.addresses.get(asked.name), f"addresses.{asked.name}"
+        if given is None:
+            if asked.required:
+                found.append((where, f"the address {asked.name} has not been given"))
+        elif asked.confirm and given.confirmed_at is None:
+            found.append((where, f"the address {asked.name} has not been confirmed"))
+    if form.visit_for(answers) is not None:
+        if state.visit is None:
+            found.append(("visit", "the visit is not booked"))
+        elif state.visit.starts_at <= at:
+            found.append(("visit", "the time of the visit has passed"))
+    try:
+        price(state, rules, at)
+    except (Invalid, Rejected) as error:
+        found.append((error.field or "promotion_ids", error.reason))
+    for told in checklist(state, rules, at):
+        if told.point.required and not told.holds:
+            id = told.point.point_id
+            again = "has not been told" if told.tick is None else "has to be told again"
+            found.append((f"checklist.{id}", f"the point {id} {again}"))
+    return found
+
+
+def visit_area(state: Order, rules: Rules) -> Address | None:
+    """The address that decides the area of the visit; None where the area is given by hand. Raises
+    Rejected where no visit is needed, or that address has not been given."""
+    need = rules.form.visit_for(state.values)
+    if need is None:
+        raise Rejected("the order needs no visit", "visit")
+    if not need.address:
+        return None
+    given = state.addresses.get(need.address)
+    if given is None:
+        raise Rejected(
+            f"the address {need.address} has not been given", f"addresses.{need.address}"
+        )
+    return given.address
+
+
+def needs_area(state: Order, rules: Rules, name: str) -> bool:
+    """Whether another address in this field could move the booked visit elsewhere."""
+    need = rules.form.visit_for(state.values)
+    return state.visit is not None and need is not None and need.address == name
+
+
+def wants_visit(state: Order, rules: Rules, area_id: str, starts_at: int, at: int) -> bool:
+    """Whether a visit is to be booked there and then; not where it is booked already. Raises
+    Rejected where none can be."""
+    _require_visit_open(state, at)
+    if rules.form.visit_for(state.values) is None:
+        raise Rejected("the order needs no visit", "visit")
+    if starts_at <= at:
+        raise Rejected("a visit begins in the future", "starts_at")
+    visit = state.visit
+    return not (
+        visit is not None
+        and state.visit_status is VisitStatus.SCHEDULED
+        and (visit.area_id, visit.starts_at) == (area_id, starts_at)
+    )
+
+
+def _require_visit_open(state: Order, at: int) -> None:
+    _require(state, Status.DRAFT, Status.PLACED, Status.CONFIRMED)
+    if state.status is Status.DRAFT and at >= state.expires_at:
+        raise Rejected(_IS[Status.EXPIRED])
+    if state.visit_status is VisitStatus.DONE:
+        raise Rejected("the visit has taken place", "visit")
+
+
+# Decisions.
+
+
+def decide(command: Command, state: Order) -> Sequence[Event]:
+    """Raises Invalid, Rejected (why the step is illegal now) and NotFound."""
+    if isinstance(command, DraftOrder):
+        return _draft(command, state)
+    if state.status is Status.NONE:
+        raise NotFound("order")
+    match command:
+        case ExpireDraft(at):
+            due = timers(state).get(EXPIRY)
+            return [OrderDraftExpired(at, state.origin)] if due == at else []
+        case NoticeOverdue(at):
+            return _overdue(state, at) if timers(state).get(OVERDUE) == at else []
+    now = max(command.at, state.at)
+    if state.status is Status.DRAFT and now >= state.expires_at:
+        raise Rejected(_IS[Status.EXPIRED])
+    # What was due before this comes first, and this is decided on what is then.
+    before = _overdue(state, now)
+    state = fold(DECIDER, before, state)
+    events = _decide(command, state, now)
+    return [*before, *events] if events else []
+
+
+def _overdue(state: Order, now: int) -> list[Event]:
+    due = timers(state).get(OVERDUE)
+    if due is None or due > now:
+        return []
+    assert state.visit is not None
+    return [OrderVisitOverdue(due, state.origin, state.visit)]
+
+
+def _draft(command: DraftOrder, state: Order) -> list[Event]:
+    check_origin(command.origin)
+    if command.reference:
+        check_id("reference", command.reference)
+    if state.status is not Status.NONE:
+        if command.origin == state.origin:
+            return []
+        raise Rejected("another order has this id already", "order_id")
+    expires_at = _expiry(command.rules, command.at)
+    drafted = OrderDrafted(command.at, command.origin, command.reference, expires_at)
+    state = fold(DECIDER, [drafted], state)
+    return [drafted, *_save(command.answers, command.rules, state, command.at)]
+
+
+def _expiry(rules: Rules, at: int) -> int:
+    return at + rules.form.draft_minutes * MINUTE
+
+
+@singledispatch
+def _decide(command: Any, state: Order, now: int) -> list[Event]:
+    raise TypeError(type(command).__name__)
+
+
+@_decide.register
+def _(command: SaveAnswers, state: Order, now: int) -> list[Event]:
+    _require(state, Status.DRAFT)
+    return _save(command.answers, command.rules, state, now)
+
+
+def _save(given: Mapping[str, Any], rules: Rules, state: Order, now: int) -> list[Event]:
+    form, before = rules.form, state.values
+    wanted = {name: value for name, value in given.items() if value is not None}
+    texts = {name: answer_text(name, value) for name, value in wanted.items()}
+    after = {name: value for name, value in before.items() if name not in given} | wanted
+    # What is not asked any more has no answer; what is answered ahead of its question has one.
+    gone = _names(form, before) - _names(form, after) - wanted.keys()
+    after = {name: value for name, value in after.items() if name not in gone}
+    for name, reason in rules.faults(after, True):
+        raise Invalid(f"answers.{name}" if name else "answers", reason)
+    texts = dict(state.answers) | texts
+    texts = {name: text for name, text in texts.items() if name in after}
+    if sum(map(len, texts.values())) > MAX_ANSWERS:
+        raise Invalid("answers", f"more than {MAX_ANSWERS} characters")
+    touched = sorted(
+        name
+        for name in texts.keys() | state.answers.keys()
+        if texts.get(name) != state.answers.get(name)
+    )
+    if not touched:
+        return []
+    shown = {one.name for one in form.addresses_for(after)}
+    hidden = tuple(sorted(state.addresses.keys() - shown))
+    saved: Event = OrderAnswersSaved(
+        now,
+        state.origin,
+        tuple(touched),
+        {name: texts[name] for name in touched if name in texts},
+        hidden,
+        _expiry(rules, now),
+    )
+    need = form.visit_for(after)
+    if state.visit is not None and (need is None or need.address in hidden):
+        return [saved, _released(state, rules, now)]
+    return [saved]
+
+
+def _names(form: Form, answers: Mapping[str, Any]) -> set[str]:
+    return {one.name for one in form.shown(answers)}
+
+
+def _released(state: Order, rules: Rules, now: int) -> Event:
+    assert state.visit is not None
+    return OrderVisitReleased(now, state.origin, state.visit, _expiry(rules, now))
+
+
+@_decide.register
+def _(command: GiveAddress, state: Order, now: int) -> list[Event]:
+    _require(state, Status.DRAFT)
+    rules = command.rules
+    asked = _address_field(command.field, state, rules)
+    address = command.address
+    where = f"addresses.{asked.name}"
+    if asked.countries and address.country not in asked.countries:
+        raise Invalid(f"{where}.country", "not a country that the form is for")
+    given = state.addresses.get(asked.name)
+    if given is not None and given.address == address:
+        return []
+    told: list[Event] = [
+        OrderAddressGiven(
+            now, state.origin, asked.name, address.texts(), command.by, _expiry(rules, now)
+        )
+    ]
+    visit = state.visit
+    if visit is not None and needs_area(state, rules, asked.name):
+        assert command.area_id is not None, "the area of the address has to be looked up"
+        if command.area_id != visit.area_id:
+            told.append(_released(state, rules, now))
+    return told
+
+
+@_decide.register
+def _(command: ConfirmAddress, state: Order, now: int) -> list[Event]:
+    _require(state, Status.DRAFT)
+    asked = _address_field(command.field, state, command.rules)
+    given = state.addresses.get(asked.name)
+    if given is None:
+        raise Rejected(f"the address {asked.name} has not been given", f"addresses.{asked.name}")
+    if given.confirmed_at is not None:
+        return []
+    expires_at = _expiry(command.rules, now)
+    return [OrderAddressConfirmed(now, state.origin, asked.name, command.by, expires_at)]
+
+
+def _address_field(name: str, state: Order, rules: Rules) -> Field:
+    known = rules.form.field(name)
+    asked = {one.name: one for one in rules.form.addresses_for(state.values)}
+    if known is None or (name not in asked and known.kind != "address"):
+        raise NotFound("address")
+    if name not in asked:
+        raise Rejected(f"the address {name} is not asked for, given these answers")
+    return asked[name]
+
+
+@_decide.register
+def _(command: ApplyPromotion, state: Order, now: int) -> list[Event]:
+    check_id("promotion_id", command.promotion_id)
+    _require(state, Status.DRAFT)
+    rules, id = command.rules, command.promotion_id
+    if id in state.promotions:
+        return []
+    if id not in rules.promotions:
+        raise NotFound("promotion")
+    if len(state.promotions) == MAX_PROMOTIONS:
+        raise Rejected(f"the order has {MAX_PROMOTIONS} promotions already", "promotion_id")
+    # Of this one alone, whatever the answers are until now.
+    _price(state.origin, {}, [id], rules, now)
+    return [OrderPromotionApplied(now, state.origin, id, _expiry(rules, now))]
+
+
+@_decide.register
+def _(command: RemovePromotion, state: Order, now: int) -> list[Event]:
+    check_id("promotion_id", command.promotion_id)
+    _require(state, Status.DRAFT)
+    id = command.promotion_id
+    if id not in state.promotions:
+        return []
+    return [OrderPromotionRemoved(now, state.origin, id, _expiry(command.rules, now))]
+
+
+@_decide.register
+def _(command: TickPoint, state: Order, now: int) -> list[Event]:
+    # A visit can be moved after placement, and then its time has to be told again.
+    _require(state, Status.DRAFT, Status.PLACED, Status.CONFIRMED)
+    rules = command.rules
+    point = _point(command.point_id, state, rules)
+    says = _says(point, state, rules, now)
+    if says is None:
+        if point.says is Says.VISIT:
+            raise Rejected("the visit is not booked", "visit")
+        price(state, rules, now)  # raises, and says why
+    assert says is not None
+    tick = state.ticks.get(point.point_id)
+    if tick is not None and tick.said == says:
+        return []
+    if state.status is not Status.DRAFT and point.says is not Says.VISIT:
+        raise Rejected(_IS[state.status])
+    expires_at = _expiry(rules, now) if state.status is Status.DRAFT else None
+    return [OrderPointTicked(now, state.origin, point.point_id, command.by, says, expires_at)]
+
+
+@_decide.register
+def _(command: UntickPoint, state: Order, now: int) -> list[Event]:
+    _require(state, Status.DRAFT)
+    id = command.point_id
+    if all(point.point_id != id for point in command.rules.form.checklist):
+        raise NotFound("point")
+    if id not in state.ticks:
+        return []
+    return [OrderPointUnticked(now, state.origin, id, _expiry(command.rules, now))]
+
+
+def _point(id: str, state: Order, rules: Rules) -> Point:
+    for point in rules.form.points_for(state.values):
+        if point.point_id == id:
+            return point
+    if all(point.point_id != id for point in rules.form.checklist):
+        raise NotFound("point")
+    raise Rejected(f"the point {id} is not among what is told, given these answers")
+
+
+@_decide.register
+def _(command: ScheduleVisit, state: Order, now: int) -> list[Event]:
+    visit, rules = command.visit, command.rules
+    if not wants_visit(state, rules, visit.area_id, visit.starts_at, now):
+        return []
+    need = rules.form.visit_for(state.values)
+    assert need is not None
+    assert need.skill == visit.skill
+    overdue_at = visit.ends_at + rules.form.visit_grace_minutes * MINUTE
+    expires_at = _expiry(rules, now) if state.status is Status.DRAFT else None
+    if state.visit is None:
+        return [OrderVisitScheduled(now, state.origin, visit, overdue_at, expires_at)]
+    reason = command.reason
+    if state.visit_status is VisitStatus.MISSED:
+        reason = Moved.MISSED
+    elif reason is Moved.MISSED:
+        raise Rejected("the visit was not missed", "reason")
+    return [
+        OrderVisitRescheduled(now, state.origin, visit, state.visit, reason, overdue_at, expires_at)
+    ]
+
+
+@_decide.register
+def _(command: ReleaseVisit, state: Order, now: int) -> list[Event]:
+    if state.status in (Status.PLACED, Status.CONFIRMED):
+        raise Rejected("a placed order keeps its visit: move it, or cancel the order", "visit")
+    _require(state, Status.DRAFT)
+    return [] if state.visit is None else [_released(state, command.rules, now)]
+
+
+@_decide.register
+def _(command: PlaceOrder, state: Order, now: int) -> list[Event]:
+    if state.status in (Status.PLACED, Status.CONFIRMED):
+        return []
+    _require(state, Status.DRAFT)
+    rules = command.rules
+    faults = missing(state, rules, now)
+    if faults:
+        name, reason = faults[0]
+        listed = [{"field": name, "reason": reason} for name, reason in faults]
+        raise Rejected(reason, name, more={"missing": listed})
+    made = price(state, rules, now)
+    placed = OrderPlaced(
+        now,
+        state.origin,
+        replace(made, lines=tuple(replace(line, why="") for line in made.lines)),
+        tuple(line.why for line in made.lines),
+        state.visit,
+        _reported(rules.form, state.values),
+    )
+    if rules.form.confirmation is Confirmation.AUTOMATIC:
+        return [placed, OrderConfirmed(now, state.origin, state.reference)]
+    return [placed]
+
+
+def _reported(form: Form, answers: Mapping[str, Any]) -> dict[str, str]:
+    asked = form.asked(answers)
+    return {
+        one.name: _clear(asked[one.name])
+        for one in form.fields
+        if one.reported and one.name in asked
+    }
+
+
+def _clear(value: object) -> str:
+    """A text as it is, a number or a yes or no as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+@_decide.register
+def _(command: ConfirmOrder, state: Order, now: int) -> list[Event]:
+    if command.reference:
+        check_id("reference", command.reference)
+    if state.status is Status.CONFIRMED and command.reference in ("", state.reference):
+        return []
+    if state.status is Status.DRAFT:
+        raise Rejected("the order has not been placed")
+    _require(state, Status.PLACED)
+    return [OrderConfirmed(now, state.origin, command.reference or state.reference)]
+
+
+@_decide.register
+def _(command: FulfilOrder, state: Order, now: int) -> list[Event]:
+    if state.status is Status.FULFILLED:
+        return []
+    if state.status is Status.DRAFT:
+        raise Rejected("the order has not been placed")
+    if state.status is Status.PLACED:
+        raise Rejected("the order has not been confirmed")
+    _require(state, Status.CONFIRMED)
+    assert state.sale is not None
+    if state.visit is not None and state.visit_status is not VisitStatus.DONE:
+        raise Rejected("the visit has not taken place", "visit")
+    until = now + command.rules.form.after_sale_days * DAY
+    return [OrderFulfilled(now, state.origin, until, state.sale)]
+
+
+@_decide.register
+def _(command: CancelOrder, state: Order, now: int) -> list[Event]:
+    check_text("text", command.text)
+    _check_reason(command.reason, command.rules.form.cancel_reasons)
+    ended = state.ended
+    if isinstance(ended, OrderCancelled) and (ended.reason, ended.by) == (
+        command.reason,
+        command.by,
+    ):
+        return []
+    _require(state, Status.DRAFT, Status.PLACED, Status.CONFIRMED)
+    return [OrderCancelled(now, state.origin, command.reason, command.by, command.text, state.sale)]
+
+
+@_decide.register
+def _(command: ReportVisit, state: Order, now: int) -> list[Event]:
+    check_id("visit_id", command.visit_id)
+    check_text("text", command.text)
+    before = state.missed.get(command.visit_id)
+    visit = state.visit
+    if before is not None:
+        if before is command.missed:
+            return []
+        raise Rejected("the visit was missed", "visit_id")
+    if visit is None or visit.visit_id != command.visit_id:
+        more = {} if visit is None else {"visit_id": visit.visit_id}
+        raise Rejected("the order has no such visit now: it was moved", "visit_id", more=more)
+    if state.visit_status is VisitStatus.DONE:
+        if command.missed is None:
+            return []
+        raise Rejected("the visit has taken place", "visit_id")
+    if state.status is Status.DRAFT:
+        raise Rejected("the order has not been placed")
+    _require(state, Status.PLACED, Status.CONFIRMED)
+    if now < visit.starts_at:
+        raise Rejected("the visit has not begun", "visit_id")
+    if command.missed is None:
+        return [OrderVisitDone(now, state.origin, visit, command.text)]
+    return [OrderVisitMissed(now, state.origin, visit, command.missed, command.text)]
+
+
+@_decide.register
+def _(command: ReportAfterSale, state: Order, now: int) -> list[Event]:
+    check_text("text", command.text)
+    _check_reason(command.reason, command.rules.form.after_sale_reasons)
+    event = OrderReturned if command.outcome is AfterSale.RETURNED else OrderFailed
+    ended = state.ended
+    if isinstance(ended, event) and ended.reason == command.reason:
+        return []
+    if state.status in (Status.DRAFT, Status.PLACED, Status.CONFIRMED):
+        raise Rejected("the order has not been fulfilled")
+    _require(state, Status.FULFILLED)
+    assert state.sale is not None
+    until = state.after_sale_until
+    assert until is not None
+    if now > until:
+        raise Rejected(f"the client's period for returns ended on {_day(until)}")
+    return [event(now, state.origin, command.reason, command.text, state.sale)]
+
+
+_IS = {
+    Status.DRAFT: "the order is a draft",
+    Status.EXPIRED: "the draft has expired",
+} | {
+    status: f"the order is {status.value}"
+    for status in Status
+    if status not in (Status.NONE, Status.DRAFT, Status.EXPIRED)
+}
+
+
+def _require(state: Order, *statuses: Status) -> None:
+    if state.status not in statuses:
+        raise Rejected(_IS[state.status])
+
+
+def _day(us: int) -> str:
+    return datetime.fromtimestamp(us // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+# What there is after an event.
+
+
+def evolve(state: Order, event: Event) -> Order:
+    # An overdue visit is noticed at its due time, which may be before what was noted since.
+    return replace(_evolve(event, state), at=max(state.at, event.at))
+
+
+@singledispatch
+def _evolve(event: Any, state: Order) -> Order:
+    raise TypeError(type(event).__name__)
+
+
+@_evolve.register
+def _(event: OrderDrafted, state: Order) -> Order:
+    return Order(
+        origin=event.origin,
+        status=Status.DRAFT,
+        drafted_at=event.at,
+        expires_at=event.expires_at,
+        reference=event.reference,
+    )
+
+
+@_evolve.register
+def _(event: OrderAnswersSaved, state: Order) -> Order:
+    kept = {name: text for name, text in state.answers.items() if name not in event.fields}
+    addresses = {name: one for name, one in state.addresses.items() if name not in event.hidden}
+    answers = kept | dict(event.answers)
+    return replace(state, answers=answers, addresses=addresses, expires_at=event.expires_at)
+
+
+@_evolve.register
+def _(event: OrderAddressGiven, state: Order) -> Order:
+    # Another address is not the one that was confirmed.
+    given = Given(Address.of_texts(event.address), event.by, event.at)
+    addresses = {**state.addresses, event.field: given}
+    return replace(state, addresses=addresses, expires_at=event.expires_at)
+
+
+@_evolve.register
+def _(event: OrderAddressConfirmed, state: Order) -> Order:
+    given = replace(state.addresses[event.field], confirmed_by=event.by, confirmed_at=event.at)
+    addresses = {**state.addresses, event.field: given}
+    return replace(state, addresses=addresses, expires_at=event.expires_at)
+
+
+@_evolve.register
+def _(event: OrderPromotionApplied, state: Order) -> Order:
+    promotions = (*state.promotions, event.promotion_id)
+    return replace(state, promotions=promotions, expires_at=event.expires_at)
+
+
+@_evolve.register
+def _(event: OrderPromotionRemoved, state: Order) -> Order:
+    promotions = tuple(id for id in state.promotions if id != event.promotion_id)
+    return replace(state, promotions=promotions, expires_at=event.expires_at)
+
+
+@_evolve.register
+def _(event: OrderPointTicked, state: Order) -> Order:
+    ticks = {**state.ticks, event.point_id: Tick(event.agent_id, event.at, event.said)}
+    return _touched(replace(state, ticks=ticks), event.expires_at)
+
+
+@_evolve.register
+def _(event: OrderPointUnticked, state: Order) -> Order:
+    ticks = {id: tick for id, tick in state.ticks.items() if id != event.point_id}
+    return _touched(replace(state, ticks=ticks), event.expires_at)
+
+
+def _touched(state: Order, expires_at: int | None) -> Order:
+    return state if expires_at is None else replace(state, expires_at=expires_at)
+
+
+@_evolve.register
+def _(event: OrderDraftExpired, state: Order) -> Order:
+    return replace(_without_visit(state), status=Status.EXPIRED)
+
+
+@_evolve.register
+def _(event: OrderPlaced, state: Order) -> Order:
+    return replace(state, status=Status.PLACED, placed=event)
+
+
+@_evolve.register
+def _(event: OrderConfirmed, state: Order) -> Order:
+    return replace(state, status=Status.CONFIRMED, confirmed_at=event.at, reference=event.reference)
+
+
+@_evolve.register
+def _(event: OrderFulfilled, state: Order) -> Order:
+    return replace(
+        state,
+        status=Status.FULFILLED,
+        fulfilled_at=event.at,
+        after_sale_until=event.after_sale_until,
+    )
+
+
+@_evolve.register
+def _(event: OrderCancelled, state: Order) -> Order:
+    if state.visit_status is VisitStatus.SCHEDULED:
+        state = _without_visit(state)
+    return replace(state, status=Status.CANCELLED, ended=event)
+
+
+@_evolve.register
+def _(event: OrderReturned, state: Order) -> Order:
+    return replace(state, status=Status.RETURNED, ended=event)
+
+
+@_evolve.register
+def _(event: OrderFailed, state: Order) -> Order:
+    return replace(state, status=Status.FAILED, ended=event)
+
+
+@_evolve.register(OrderVisitScheduled)
+@_evolve.register(OrderVisitRescheduled)
+def _(event: OrderVisitScheduled | OrderVisitRescheduled, state: Order) -> Order:
+    state = replace(
+        state,
+        visit=event.visit,
+        visit_status=VisitStatus.SCHEDULED,
+        overdue_at=event.overdue_at,
+        overdue=False,
+    )
+    return _touched(state, event.expires_at)
+
+
+@_evolve.register
+def _(event: OrderVisitReleased, state: Order) -> Order:
+    return _touched(_without_visit(state), event.expires_at)
+
+
+def _without_visit(state: Order) -> Order:
+    return replace(state, visit=None, visit_status=VisitStatus.NONE, overdue_at=None, overdue=False)
+
+
+@_evolve.register
+def _(event: OrderVisitMissed, state: Order) -> Order:
+    return replace(
+        state,
+        visit_status=VisitStatus.MISSED,
+        overdue_at=None,
+        missed={**state.missed, event.visit.visit_id: event.by},
+    )
+
+
+@_evolve.register
+def _(event: OrderVisitDone, state: Order) -> Order:
+    return replace(state, visit_status=VisitStatus.DONE, overdue_at=None)
+
+
+@_evolve.register
+def _(event: OrderVisitOverdue, state: Order) -> Order:
+    return replace(state, overdue_at=None, overdue=True)
+
+
+DECIDER: Final[Decider[Command, Order, Event]] = Decider(
+    initial=Order(),
+    decide=decide,
+    evolve=evolve,
+    events=(
+        OrderDrafted,
+        OrderAnswersSaved,
+        OrderAddressGiven,
+        OrderAddressConfirmed,
+        OrderPromotionApplied,
+        OrderPromotionRemoved,
+        OrderPointTicked,
+        OrderPointUnticked,
+        OrderDraftExpired,
+        OrderPlaced,
+        OrderConfirmed,
+        OrderFulfilled,
+        OrderCancelled,
+        OrderReturned,
+        OrderFailed,
+        OrderVisitScheduled,
+        OrderVisitRescheduled,
+        OrderVisitReleased,
+        OrderVisitMissed,
+        OrderVisitDone,
+        OrderVisitOverdue,
+    ),
+)
+
+
+def timers(state: Order) -> dict[str, int]:
+    """When the draft expires; when a visit without an outcome is overdue."""
+    if state.status is Status.DRAFT:
+        return {EXPIRY: state.expires_at}
+    if state.status in (Status.PLACED, Status.CONFIRMED) and state.overdue_at is not None:
+        return {OVERDUE: state.overdue_at}
+    return {}
+
+
+def due(_: str, timer: str, at: int) -> Command:
+    """What a timer does."""
+    return ExpireDraft(at) if timer == EXPIRY else NoticeOverdue(at)
+
+
+# What values make sense. A reason never repeats the value, which may be personal.
+
+
+def check_id(name: str, value: str) -> None:
+    if not ID.fullmatch(value):
+        raise Invalid(name, "letters, digits and . _ : + -, the first a letter or digit, 1 to 128")
+
+
+def check_text(name: str, value: str) -> None:
+    if len(value) > MAX_TEXT:
+        raise Invalid(name, f"more than {MAX_TEXT} characters")
+    if not _storable(value):
+        raise Invalid(name, "has a NUL or half of a surrogate pair")
+
+
+def check_origin(origin: Origin) -> None:
+    for name in ("product_id", "customer_id"):
+        check_id(name, getattr(origin, name))
+    for name in ("call_id", "agent_id", "campaign_id", "offer_id"):
+        if value := getattr(origin, name):
+            check_id(name, value)
+    if not CODE.fullmatch(origin.channel):
+        raise Invalid("channel", "small letters, digits and . _ -, 1 to 64")
+
+
+def _check_reason(reason: str, known: Sequence[str]) -> None:
+    if reason not in known:
+        raise Invalid("reason", "not among the form's reasons for this")
+
+
+def answer_text(name: str, value: object) -> str:
+    """An answer as JSON, always the same text for the same value. Raises Invalid."""
+    where = f"answers.{name}"
+    _check_answer(where, value, 0)
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    if len(text) > MAX_ANSWER:
+        raise Invalid(where, f"more than {MAX_ANSWER} characters")
+    return text
+
+
+def _check_answer(where: str, value: object, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise Invalid(where, f"more than {MAX_DEPTH} levels deep")
+    match value:
+        case None | bool():
+            return
+        case str():
+            if not _storable(value):
+                raise Invalid(where, "has a NUL or half of a surrogate pair")
+        case int() | float():
+            # NaN is not within anything.
+            if not -MAX_NUMBER <= value <= MAX_NUMBER:
+                raise Invalid(where, f"a number beyond {MAX_NUMBER}")
+        case list() | tuple():
+            for one in value:
+                _check_answer(where, one, depth + 1)
+        case dict():
+            for key, one in value.items():
+                _check_answer(where, key, depth + 1)
+                _check_answer(where, one, depth + 1)
+        case _:
+            raise Invalid(where, "not a JSON value")
+
+
+def _storable(text: str) -> bool:
+    """Neither NUL nor half of a surrogate pair has a place in PostgreSQL."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
