@@ -17,6 +17,7 @@ async def test_what_comes_later_is_found(
     kafka: Kafka, make_topic: MakeTopic, producer: Producer
 ) -> None:
     topic = await make_topic()
+    await producer.deliver(Message(topic, b"norlink", b"Europe/Oslo"))
     async with Registry(kafka.bootstrap, topic, text, "client") as clients:
         assert not await clients.known("acme")
         with pytest.raises(NotFound, match="no such client"):
