@@ -3,7 +3,8 @@
 The columns follow from the contract: the envelope's fields and the event's own, each under its
 name (a Duration as `<name>_us`, in microseconds; a Timestamp as microseconds since 1970; an enum
 as its value's name, `CHANNEL_VOICE` as `voice`; a message as a column for each of its fields,
-`about_kind` and `about_id`). A new field needs a migration and no code.
+`about_kind` and `about_id`; repeated messages as a list of tuples, their fields in the order of
+their numbers). A new field needs a migration and no code.
 
 This is the inner loop of loading, where work per event is what costs. So values are read, checked
 and converted a column at a time, and only when a column fails its check is the culprit looked for.
@@ -27,6 +28,7 @@ from relais.clients.v1.events_pb2 import ClientEvent
 from relais.complaints.v1.events_pb2 import ComplaintEvent
 from relais.customers.v1.events_pb2 import CustomerEvent
 from relais.event.v1.meta_pb2 import EventMeta
+from relais.orders.v1.events_pb2 import OrderEvent
 
 from eventkit.errors import InvalidMessage
 from eventkit.records import Bad, Record
@@ -52,10 +54,13 @@ _REQUIRED: Final = {
     "occurred_at",
     "arrived_at",
     "relais.clients.v1.ClientRegistered.time_zone",
+    "relais.orders.v1.Origin.product_id",
 }
 _DECIMALS: Final = {
     "relais.complaints.v1.ComplaintRemedied.amount",
     "relais.customers.v1.SurveyQuestionAnswered.number",
+    "relais.orders.v1.Money.amount",
+    "relais.orders.v1.PriceLine.quantity",
 }
 _DAYS: Final = {
     "relais.customers.v1.OfferRefused.not_before",
@@ -65,6 +70,12 @@ _PROMISED: Final = {
     "relais.complaints.v1.Due.first_response",
     "relais.complaints.v1.Due.resolution",
     "relais.customers.v1.ConsentGiven.expires_at",
+    "relais.orders.v1.OrderAddressGiven.expires_at",
+    "relais.orders.v1.OrderAnswersSaved.expires_at",
+    "relais.orders.v1.OrderDrafted.expires_at",
+    "relais.orders.v1.OrderFulfilled.after_sale_until",
+    "relais.orders.v1.Visit.ends_at",
+    "relais.orders.v1.Visit.starts_at",
 }
 """Times that may lie years ahead."""
 _LONG: Final = {
@@ -129,6 +140,10 @@ class Limits:
 
     def __getitem__(self, row: int) -> int:
         return self._records[row].timestamp * 1000 + DAY_US
+
+    def of(self, rows: Sequence[int]) -> "Limits":
+        """The limits of these rows, in this order."""
+        return Limits([self._records[row] for row in rows])
 
 
 Convert = Callable[[Column, Limits, Errors], Column]
@@ -322,6 +337,10 @@ def _field(described: Any, within: str, required: bool, path: str) -> _Field:
         convert = partial(_promises, name)
     elif message == "google.protobuf.Timestamp":
         convert = partial(_times, name, required)
+    elif message and described.message_type.GetOptions().map_entry:
+        default, convert = {}, _maps
+    elif message and "skill" not in described.message_type.fields_by_name:
+        default, convert = [], partial(_tuples, name, _parts(described.message_type))
     elif message:
         (level,) = (one.name for one in described.message_type.fields if one.name != "skill")
         default, convert = {}, partial(_levels, attrgetter(level))
@@ -475,6 +494,31 @@ def _levels(level: Callable[[Any], int], values: Column, limits: Limits, errors:
     return levels
 
 
+def _maps(values: Column, _: Limits, errors: Errors) -> Column:
+    return [*map(dict, values)]
+
+
+def _parts(message: Any) -> list[_Field]:
+    """The fields of a message that is a row's several times, those of messages within as well."""
+    return [one for field in message.fields for one in _fields(field, "")]
+
+
+def _tuples(
+    name: str, parts: Sequence[_Field], values: Column, limits: Limits, errors: Errors
+) -> Column:
+    """Repeated messages -> lists of tuples; each part is checked as it would be on its own."""
+    rows = [row for row, value in enumerate(values) for _ in value]
+    if not rows:
+        return [[] for _ in values]
+    ones = [one for value in values for one in value]
+    faults: Errors = {}
+    columns = [part.convert([*map(part.pick, ones)], limits.of(rows), faults) for part in parts]
+    for place, fault in sorted(faults.items()):
+        errors.setdefault(rows[place], InvalidMessage(f"{name}_{fault.field}", fault.reason))
+    tuples = zip(*columns, strict=True)
+    return [[next(tuples) for _ in value] for value in values]
+
+
 def _lists(values: Column, _: Limits, errors: Errors) -> Column:
     return [*map(list, values)]
 
@@ -560,9 +604,17 @@ CUSTOMER_EVENTS: Final = Table(
 COMPLAINT_EVENTS: Final = Table(
     "complaint-events", "complaint_events", ComplaintEvent, ("complaint_id",)
 )
+ORDER_EVENTS: Final = Table("order-events", "order_events", OrderEvent, ("order_id", "origin"))
 TABLES: Final[Mapping[str, Table]] = {
     table.topic: table
-    for table in (CLIENT_EVENTS, CALL_EVENTS, AGENT_EVENTS, CUSTOMER_EVENTS, COMPLAINT_EVENTS)
+    for table in (
+        CLIENT_EVENTS,
+        CALL_EVENTS,
+        AGENT_EVENTS,
+        CUSTOMER_EVENTS,
+        COMPLAINT_EVENTS,
+        ORDER_EVENTS,
+    )
 }
 
 

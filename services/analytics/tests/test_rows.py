@@ -12,6 +12,7 @@ from relais.calls.v1.events_pb2 import CallEvent
 from relais.clients.v1.events_pb2 import ClientEvent
 from relais.complaints.v1.events_pb2 import ComplaintEvent
 from relais.customers.v1.events_pb2 import CustomerEvent
+from relais.orders.v1.events_pb2 import OrderEvent
 
 from eventkit.errors import InvalidMessage
 from relaisctl import codec
@@ -42,6 +43,7 @@ MESSAGES: dict[str, Any] = {
     "call-events": CallEvent,
     "customer-events": CustomerEvent,
     "complaint-events": ComplaintEvent,
+    "order-events": OrderEvent,
 }
 
 
@@ -101,7 +103,11 @@ def test_every_column_that_rows_can_have_is_in_the_table() -> None:
         assert columns - {"event_id"} == table.columns
 
 
-EXAMPLES = sorted((schema.MIGRATIONS.parents[2] / "proto/examples").glob("c*-events/*.json"))
+EXAMPLES = [
+    path
+    for topic in MESSAGES
+    for path in sorted((schema.MIGRATIONS.parents[2] / "proto/examples" / topic).glob("*.json"))
+]
 LATER = 1_800_000_000
 
 
@@ -125,19 +131,36 @@ def test_golden_events_become_rows_that_say_the_same(path: Path) -> None:
     assert set(row) == {"kafka_partition", "kafka_offset"}
 
 
+LINE = (
+    *("line_id", "quantity", "unit_amount", "unit_currency", "amount_amount", "amount_currency"),
+    *("monthly", "discount"),
+)
+
+
+def test_the_parts_of_a_line_are_those_of_its_column() -> None:
+    script = next(schema.MIGRATIONS.glob("0008*")).read_text()
+    told = re.search(r"^    lines +Array\(Tuple\((.*?)\)\)", script, re.MULTILINE | re.DOTALL)
+    assert told
+    assert tuple(part.split()[0] for part in told[1].split(",")) == LINE
+
+
 def flat(fields: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """A message's fields, those of messages within as `<name>_<field>`."""
+    """A message's fields, those of messages within as `<name>_<field>`; a map is one field."""
     found: dict[str, Any] = {}
     for name, value in fields.items():
-        inner = isinstance(value, dict)
+        inner = isinstance(value, dict) and name != "reported"
+        if isinstance(value, list):
+            value = [flat(one) if isinstance(one, dict) else one for one in value]
         found |= flat(value, f"{path}{name}_") if inner else {f"{path}{name}": value}
     return found
 
 
 def as_json(value: Any, like: Any) -> Any:
     """A column's value in the form that protobuf's JSON has for the field."""
+    if isinstance(value, list) and value and isinstance(value[0], tuple):
+        return [{k: v for k, v in zip(LINE, one, strict=True) if v} for one in value]
     if not isinstance(like, str) or isinstance(value, list):
-        skills = isinstance(value, dict)
+        skills = isinstance(value, dict) and not isinstance(like, dict)
         return [{"skill": k, "min_level": v} for k, v in value.items()] if skills else value
     if isinstance(value, int):
         if like.endswith("Z"):
