@@ -20,7 +20,7 @@ from eventkit.producer import Producer
 from eventkit.settings import load
 from eventkit.timers import TimerWorker
 from services.crm.clients import clients as registered_clients
-from services.crm.interactions.stream import make_consumer
+from services.crm.interactions.stream import CALLS, ORDERS, make_consumer
 from services.crm.service import TIMED, Crm
 from services.crm.settings import ApiSettings, RelaySettings, WorkerSettings
 
@@ -53,31 +53,37 @@ async def run_api(settings: ApiSettings) -> None:
 
 
 async def run_worker(settings: WorkerSettings) -> None:
-    """Put calls onto timelines, fire timers, bring erasures to their end."""
+    """Put calls and orders onto timelines, fire timers, bring erasures to their end."""
     async with (
         opened(settings.postgres, MIGRATIONS, settings.crm_connections, settings) as on,
         Producer(settings.kafka, client_id=WORKER) as producer,
         registered_clients(settings.kafka) as clients,
     ):
         crm = Crm.over(on.store, clients.get, on.store.clock, new_id)
-        consumer = make_consumer(
-            settings.kafka,
-            on.engine,
-            clients.known,
-            DeadLetters(producer, WORKER, limit=settings.dead_letter_limit),
-            group_instance=settings.group_instance,
-        )
+        consumers = [
+            make_consumer(
+                settings.kafka,
+                on.engine,
+                clients.known,
+                DeadLetters(producer, WORKER, limit=settings.dead_letter_limit),
+                source=source,
+                group_instance=settings.group_instance,
+            )
+            for source in (CALLS, ORDERS)
+        ]
         timers = TimerWorker(on.store, TIMED, keep_s=settings.crm_commands_days * DAY_S)
         finishing = asyncio.create_task(crm.privacy.finish_for_ever())
 
         def stop() -> None:
-            consumer.stop()
+            for consumer in consumers:
+                consumer.stop()
             timers.stop()
             finishing.cancel()
 
         on_signal(stop)
-        async with health(settings, [consumer, timers]):
-            await run_together([consumer.run(), timers.run(), finishing], stop)
+        async with health(settings, [*consumers, timers]):
+            running = [consumer.run() for consumer in consumers]
+            await run_together([*running, timers.run(), finishing], stop)
 
 
 def main(arguments: list[str]) -> int:

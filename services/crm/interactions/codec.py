@@ -1,19 +1,24 @@
-"""customer-events out, call-events in. Nothing personal goes out: ids only."""
+"""customer-events out, call-events and order-events in. Nothing personal goes out: ids only."""
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from relais.calls.v1.events_pb2 import CallEvent, Channel, Direction, EndCause
 from relais.customers.v1.events_pb2 import CustomerEvent
+from relais.event.v1.meta_pb2 import EventMeta
+from relais.orders.v1.events_pb2 import OrderEvent
 
 from eventkit.decider import Invalid
 from eventkit.eventstore import Recorded
 from eventkit.records import Record
 from services.crm.codec import meta_of
 from services.crm.interactions import interaction as i
+from services.crm.interactions import orders
 from services.crm.interactions.calls import Kind, Said
+
+M = TypeVar("M", bound=Message)
 
 TOPIC: Final = "customer-events"
 
@@ -21,7 +26,11 @@ CLIENT_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}")
 DAY_US: Final = 86_400_000_000
 MAX_DURATION_US: Final = 366 * DAY_US
+MAX_AHEAD_US: Final = 10 * 366 * DAY_US
+"""How far in the future a visit may be."""
 MAX_VERSION: Final = 2**62
+AMOUNT: Final = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,9})?")
+CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 # Descriptors are Any here: the stubs of protobuf's two implementations contradict each other.
 _DESCRIBED: Final[Any] = CallEvent.DESCRIPTOR
@@ -86,21 +95,10 @@ def _body(event: i.Event) -> tuple[str, dict[str, Any]] | None:
 def decode_call(record: Record) -> Said | None:
     """What a record of call-events says of a call, checked; None: an event of a type that this
     contract does not know yet. Raises Invalid."""
-    if record.value is None:
-        raise Invalid("", "the record has no value")
-    try:
-        event = CallEvent.FromString(record.value)
-    except DecodeError:
-        raise Invalid("", "cannot be decoded") from None
-    meta = event.meta
-    _check_id("client_id", meta.client_id, CLIENT_ID)
+    event = _parsed(record, CallEvent)
+    meta, limit = event.meta, record.timestamp * 1000 + DAY_US
+    occurred_at = _check_meta(meta, limit)
     _check_id("call_id", event.call_id, ID)
-    if not 1 <= meta.version < MAX_VERSION:
-        raise Invalid("version", "is not between 1 and 2^62")
-    limit = record.timestamp * 1000 + DAY_US
-    occurred_at = _time("occurred_at", meta.occurred_at, limit)
-    if not occurred_at:
-        raise Invalid("occurred_at", "missing")
     name: str = event.WhichOneof("body") or ""
     if name not in _READERS:
         return None
@@ -115,6 +113,73 @@ def unknown_call(record: Record) -> tuple[str, str, int, bytes]:
     value = record.value or b""
     event = CallEvent.FromString(value)
     return event.meta.client_id, event.call_id, event.meta.version, value
+
+
+def decode_order(record: Record) -> orders.Said | None:
+    """What a record of order-events says of an order, as `decode_call` does it. Raises Invalid."""
+    event = _parsed(record, OrderEvent)
+    limit = record.timestamp * 1000 + DAY_US
+    occurred_at = _check_meta(event.meta, limit)
+    _check_id("order_id", event.order_id, ID)
+    name: str = event.WhichOneof("body") or ""
+    if not name:
+        return None
+    origin = event.origin
+    _check_id("product_id", origin.product_id, ID)
+    _check_id("customer_id", origin.customer_id, ID)
+    if origin.call_id:
+        _check_id("call_id", origin.call_id, ID)
+    said: dict[str, Any] = {}
+    if name in orders.VISITS:
+        starts_at = getattr(event, name).visit.starts_at
+        said["visit_at"] = _time("starts_at", starts_at, limit + MAX_AHEAD_US)
+    if name == "placed":
+        total, monthly = event.placed.total, event.placed.monthly
+        for field, money in (("total", total), ("monthly", monthly)):
+            if money.amount and not AMOUNT.fullmatch(money.amount):
+                raise Invalid(field, "is no decimal")
+            said[field] = money.amount
+        said["currency"] = total.currency or monthly.currency
+        if said["currency"] and not CURRENCY.fullmatch(said["currency"]):
+            raise Invalid("currency", f"must match ^{CURRENCY.pattern}$")
+    return orders.Said(
+        name,
+        event.meta.client_id,
+        event.order_id,
+        event.meta.version,
+        occurred_at,
+        origin.product_id,
+        origin.customer_id,
+        origin.call_id,
+        **said,
+    )
+
+
+def unknown_order(record: Record) -> tuple[str, str, int, bytes]:
+    """(client, order, version, as received) of an event that `decode_order` knows no type of."""
+    value = record.value or b""
+    event = OrderEvent.FromString(value)
+    return event.meta.client_id, event.order_id, event.meta.version, value
+
+
+def _parsed(record: Record, message: type[M]) -> M:
+    if record.value is None:
+        raise Invalid("", "the record has no value")
+    try:
+        return message.FromString(record.value)
+    except DecodeError:
+        raise Invalid("", "cannot be decoded") from None
+
+
+def _check_meta(meta: EventMeta, limit: int) -> int:
+    """When it occurred. Raises Invalid."""
+    _check_id("client_id", meta.client_id, CLIENT_ID)
+    if not 1 <= meta.version < MAX_VERSION:
+        raise Invalid("version", "is not between 1 and 2^62")
+    occurred_at = _time("occurred_at", meta.occurred_at, limit)
+    if not occurred_at:
+        raise Invalid("occurred_at", "missing")
+    return occurred_at
 
 
 def _check_id(name: str, value: str, pattern: re.Pattern[str]) -> None:

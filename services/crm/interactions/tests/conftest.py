@@ -23,7 +23,7 @@ from services.crm.catalogue.service import Catalogues
 from services.crm.customers.service import Customers, Given
 from services.crm.interactions.api import router
 from services.crm.interactions.service import Interactions
-from services.crm.interactions.stream import Timelines
+from services.crm.interactions.stream import CALLS, Timelines
 from services.crm.interactions.tests.events import records
 from services.crm.knowledge.store import article_version, count_helped
 
@@ -80,7 +80,7 @@ class Centre:
     async def call_events(self, *events: Any) -> None:
         """As if the consumer had read them, in one batch."""
         batch = Batch("call-events", 0, 0, len(events), records(events))
-        assert await Timelines(self.store.engine, known)(batch) == []
+        assert await Timelines(CALLS, self.store.engine, known)(batch) == []
 
     async def timeline(self, customer_id: str) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = (await self.get(f"/customers/{customer_id}/timeline"))[

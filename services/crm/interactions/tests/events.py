@@ -12,6 +12,7 @@ from relais.calls.v1.events_pb2 import (
 )
 from relais.clients.v1.events_pb2 import ClientEvent
 from relais.event.v1.meta_pb2 import EventMeta
+from relais.orders.v1.events_pb2 import MISSED_BY_CREW, OrderEvent, Origin
 
 from eventkit.ids import event_id
 from eventkit.producer import Producer
@@ -69,6 +70,55 @@ def call(
         if "arrived_at" in body.DESCRIPTOR.fields_by_name:
             body.arrived_at.seconds = at
     return [event for _, event in events]
+
+
+def order(
+    client: str,
+    order_id: str,
+    *,
+    customer: str,
+    at: int = MONDAY,
+    visit_at: int = MONDAY + 3 * 86_400,
+    until: str = "fulfilled",
+) -> list[OrderEvent]:
+    """An order's events, a minute apart, up to one that is named `until`: an internet connection
+    whose crew did not come the first time."""
+    visit = {"visit_id": "v-1", "crew_id": "crew-1", "starts_at": {"seconds": visit_at}}
+    again = {"visit_id": "v-2", "crew_id": "crew-2", "starts_at": {"seconds": visit_at + 7_200}}
+    price = {
+        "total": {"amount": "49.00", "currency": "EUR"},
+        "monthly": {"amount": "29.90", "currency": "EUR"},
+    }
+    bodies: list[dict[str, Any]] = [
+        {"drafted": {}},
+        {"answers_saved": {"fields": ["speed"]}},
+        {"visit_scheduled": {"visit": visit}},
+        {"point_ticked": {"point_id": "visit-time", "agent_id": "ann"}},
+        {"placed": {**price, "visit": visit}},
+        {"confirmed": {"reference": "ERP-7"}},
+        {"visit_overdue": {"visit": visit}},
+        {"visit_missed": {"visit": visit, "by": MISSED_BY_CREW}},
+        {"visit_rescheduled": {"visit": again, "previous": visit, "reason": "missed"}},
+        {"visit_done": {"visit": again}},
+        {"fulfilled": price},
+    ]
+    names = [next(iter(body)) for body in bodies]
+    return [
+        order_event(client, order_id, version, body, customer=customer, at=at + 60 * version - 60)
+        for version, body in enumerate(bodies[: names.index(until) + 1], 1)
+    ]
+
+
+def order_event(
+    client: str, order_id: str, version: int, body: dict[str, Any], *, customer: str, at: int
+) -> OrderEvent:
+    """body: the oneof's name -> its fields."""
+    origin = Origin(
+        product_id="internet", form_version=1, customer_id=customer, call_id="call-1", agent_id="a"
+    )
+    stream = f"{client}/order/{order_id}"
+    envelope = meta(client, stream, version, at)
+    return OrderEvent(meta=envelope, order_id=order_id, origin=origin, **body)
 
 
 def future_event(client: str, call_id: str, version: int) -> bytes:

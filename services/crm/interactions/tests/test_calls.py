@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from relais.calls.v1.events_pb2 import CallEvent
 
 from eventkit.decider import Invalid
-from services.crm.interactions.calls import GROUPS, Calls, Heard, Kind, Said, facts_of
+from services.crm.interactions.calls import GROUPS, Calls, Kind, Said, facts_of
 from services.crm.interactions.codec import decode_call, unknown_call
+from services.crm.interactions.heard import Heard
 from services.crm.interactions.tests.events import MONDAY, call, future_event, record
 
 US = 1_000_000

@@ -97,7 +97,7 @@ async def test_events_of_an_unknown_type_are_kept_once(centre: Centre) -> None:
     future = future_event(centre.client_id, "call-1", 9)
     await centre.call_events(*call(centre.client_id, "call-1"), future)
     await centre.call_events(future)
-    table = tables.unknown_events
+    table = tables.unknown_call_events
     async with centre.store.engine.connect() as connection:
         found = await connection.execute(
             sa.select(table.c.call_id, table.c.version, table.c.event).where(

@@ -33,12 +33,13 @@ from services.crm.customers.store import person
 from services.crm.interactions import store as tables
 from services.crm.interactions.calls import GROUPS, Calls
 from services.crm.interactions.codec import decode_call
-from services.crm.interactions.stream import Timelines, make_consumer
+from services.crm.interactions.stream import CALLS, ORDERS, Source, Timelines, make_consumer
 from services.crm.interactions.tests.conftest import Centre, known
 from services.crm.interactions.tests.events import (
     call,
     client_registered,
     future_event,
+    order,
     publish,
     record,
     records,
@@ -56,7 +57,9 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: fl
 
 
 @asynccontextmanager
-async def consuming(kafka: str, engine: AsyncEngine, group: str = "") -> AsyncIterator[None]:
+async def consuming(
+    kafka: str, engine: AsyncEngine, group: str = "", source: Source = CALLS
+) -> AsyncIterator[None]:
     """The consumer in this process, from the beginning of the topic."""
     async with Producer(kafka) as producer, registered_clients(kafka) as clients:
         consumer = make_consumer(
@@ -64,6 +67,7 @@ async def consuming(kafka: str, engine: AsyncEngine, group: str = "") -> AsyncIt
             engine,
             clients.known,
             DeadLetters(producer, "test"),
+            source=source,
             group=group or f"test-{uuid.uuid4().hex}",
             linger_s=0.05,
         )
@@ -155,8 +159,8 @@ async def test_good_calls_between_rubbish(kafka: str, engine: AsyncEngine, clien
     assert await rows(engine, "nobody") == []
     async with engine.connect() as connection:
         kept = await connection.scalars(
-            sa.select(tables.unknown_events.c.event).where(
-                tables.unknown_events.c.client_id == client_id
+            sa.select(tables.unknown_call_events.c.event).where(
+                tables.unknown_call_events.c.client_id == client_id
             )
         )
         assert kept.all() == [future]
@@ -195,6 +199,45 @@ async def test_repeats_in_any_order_across_restarts(
         await publish(kafka, "call-events", calls_of(last, 10))
         await until(lambda: has(engine, last, 10), "the end of the log is reached")
     assert await rows(engine, client_id) == expected(events)
+
+
+async def test_orders_appear_across_restarts(
+    kafka: str, engine: AsyncEngine, client_id: str
+) -> None:
+    await publish(kafka, "client-events", [client_registered(client_id)])
+    ids = [f"o-{number}" for number in range(10)]
+    events = [each for id in ids for each in order(client_id, id, customer="k-1")]
+    rubbish = [b"\xff\x00\x12", None, order(client_id, "a/b", customer="k-1")[0]]
+    half = [each for each in events if each.meta.version <= 5]
+    group = f"test-{uuid.uuid4().hex}"
+    for part, (sent, version) in enumerate([(half, 5), (events, 11)]):
+        await publish(kafka, "order-events", [*sent, *rubbish, *half])
+        async with consuming(kafka, engine, group, ORDERS):
+
+            async def there(version: int = version) -> bool:
+                return await order_lines(engine, client_id) == [(id, version) for id in ids]
+
+            await until(there, f"part {part} is there")
+    letters: Counter[str] = Counter()
+    async for chunk in read_partition(kafka, "order-events-dlq", 0):
+        letters.update(dict(letter.headers)["dlq.field"].decode() for letter in chunk)
+    assert letters == {"": 4, "order_id": 2}
+
+
+async def order_lines(engine: AsyncEngine, client_id: str) -> list[tuple[str, int]]:
+    """Each order on a timeline with the highest version that was heard."""
+    entries, heard = tables.timeline_entries, tables.orders
+    async with engine.connect() as connection:
+        found = await connection.execute(
+            sa.select(entries.c.id, heard.c.version)
+            .join(
+                heard,
+                sa.and_(heard.c.client_id == entries.c.client_id, heard.c.order_id == entries.c.id),
+            )
+            .where(entries.c.client_id == client_id, entries.c.kind == "order")
+            .order_by(entries.c.id)
+        )
+        return [(row.id, row.version) for row in found]
 
 
 async def test_killed_again_and_again_nothing_is_lost_or_counted_twice(
@@ -294,7 +337,7 @@ async def test_postgresql_may_go_and_come(centre: Centre, postgres: Postgres) ->
     batch = Batch("call-events", 0, 0, len(events), records(events))
     postgres.stack.kill("postgres")
     try:
-        putting = asyncio.create_task(Timelines(centre.store.engine, known)(batch))
+        putting = asyncio.create_task(Timelines(CALLS, centre.store.engine, known)(batch))
         await asyncio.sleep(1.5)
         assert not putting.done()
     finally:
