@@ -16,8 +16,8 @@ import typer
 from rich.table import Table
 
 from eventkit.callers import Role
+from relaisctl.api_client import CrmClient
 from relaisctl.complaint_file import Bad, DateKind, Row, moment, read
-from relaisctl.crm_client import CrmClient
 from relaisctl.explain import InputError, explained
 from relaisctl.show import Bars, Format, counts, print_table
 

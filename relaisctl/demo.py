@@ -16,7 +16,7 @@ import typer
 from eventkit.clock import SystemClock
 from eventkit.settings import load
 from relaisctl import clients, complaint_report, kpi, warehouse
-from relaisctl.crm_client import CrmClient
+from relaisctl.api_client import CrmClient
 from relaisctl.explain import NOT_LOADED, explained
 from relaisctl.replay import anonymous_bank, desk, publish, shift, stage
 from relaisctl.replay import cli as replay

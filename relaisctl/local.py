@@ -38,9 +38,10 @@ def local(settings: type[S]) -> S:
         raise InputError("\n".join(lines)) from None
 
 
-def crm_url() -> str:
-    """RELAIS_CRM, or where the local stack's crm listens."""
-    return os.environ.get("RELAIS_CRM") or f"http://127.0.0.1:{load(Environment).crm_http_port}"
+def service_url(service: str) -> str:
+    """RELAIS_CRM, RELAIS_ORDERS, or where that service of the local stack listens."""
+    port = getattr(load(Environment), f"{service}_http_port")
+    return os.environ.get(f"{PREFIX}{service.upper()}") or f"http://127.0.0.1:{port}"
 
 
 def _stand_ins() -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from relaisctl.crm_client import CrmClient
+from relaisctl.api_client import CrmClient
 from relaisctl.explain import InputError, explained
 
 Customer = Annotated[

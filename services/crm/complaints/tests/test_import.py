@@ -12,9 +12,9 @@ from sqlalchemy import text
 
 from eventkit.callers import Role
 from eventkit.eventstore import EventStore
+from relaisctl.api_client import CrmClient
 from relaisctl.complaint_file import COLUMNS
 from relaisctl.complaints import import_file, write_report
-from relaisctl.crm_client import CrmClient
 from services.crm.complaints.tests.support import Api, token
 
 REAL = Path(__file__).parents[5] / "shared" / "data" / "telecom-complaints" / "complaints.csv"

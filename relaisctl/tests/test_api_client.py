@@ -1,4 +1,4 @@
-"""The client of crm's API against an edge as crm's is: what it sends, tries again and makes of
+"""The client of services' APIs against an edge as crm's is: what it sends, tries again and makes of
 problems."""
 
 import os
@@ -16,7 +16,7 @@ from eventkit.errors import Rejected, Unavailable
 from eventkit.eventstore import Cause
 from eventkit.http import Body, CauseOf, ClientOf, Id, Listing, PageOf, make_app, require
 from eventkit.namedsecrets import new_secret, parse_secrets
-from relaisctl.crm_client import CrmClient, Refusal
+from relaisctl.api_client import CrmClient, OrdersClient, Refusal
 from relaisctl.explain import InputError, UnreachableError
 
 PATH = "/v1/clients/acme/things"
@@ -49,7 +49,7 @@ class Crm:
                 self.silent -= 1
                 raise Unavailable("PostgreSQL does not answer")
             if body.thing_id == "closed":
-                raise Rejected("closed already")
+                raise Rejected("closed already", more={"opens_at": "09:00"})
             if body.thing_id == "unforeseen":
                 raise KeyError("Ana Smith")
             return {"thing_id": body.thing_id}
@@ -133,6 +133,7 @@ async def test_problems(crm: Crm, asked: CrmClient) -> None:
     assert str(refusal).startswith("thing_id: string should match")
     refusal = await refused({"thing_id": "closed"})
     assert (refusal.status, refusal.field, refusal.reason) == (409, "", "closed already")
+    assert refusal.problem["opens_at"] == "09:00"
     with pytest.raises(Refusal, match="no such client"):
         await asked.get("/v1/clients/globex/things")
     with pytest.raises(UnreachableError, match=r"500 unforeseen"):
@@ -142,6 +143,18 @@ async def test_problems(crm: Crm, asked: CrmClient) -> None:
             await agent.post(PATH, {"thing_id": "t-1"})
     async with client(crm, None) as everyone:
         assert await everyone.get("/v1/clients/globex/things", limit=1)
+
+
+@pytest.mark.usefixtures("crm")
+async def test_where_services_listen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAIS_ORDERS_HTTP_PORT", "1234")
+    async with CrmClient("acme") as crm, OrdersClient("acme") as orders:
+        assert crm.url == "http://127.0.0.1:8084"
+        assert orders.url == "http://127.0.0.1:1234"
+    monkeypatch.setenv("RELAIS_ORDERS", "http://127.0.0.1:1")
+    async with OrdersClient("acme", patience_s=0.0) as orders:
+        with pytest.raises(UnreachableError, match=r"^orders at http://127.0.0.1:1: does not"):
+            await orders.get(PATH)
 
 
 async def test_a_given_token_is_used(crm: Crm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,11 @@
-"""crm's HTTP API for commands.
+"""The HTTP APIs of services for commands.
 
     async with CrmClient("acme") as crm:
         answer = await crm.post("/v1/clients/acme/customers/find", {"phone": "+33..."})
         async for complaint in crm.items("/v1/clients/acme/complaints"): ...
 
 The token is RELAIS_TOKEN, or is signed here with the environment's or the local stack's secret.
-What crm refuses is a Refusal (an InputError); that it does not answer, an UnreachableError.
+What a service refuses is a Refusal (an InputError); that it does not answer, an UnreachableError.
 """
 
 import asyncio
@@ -13,21 +13,21 @@ import os
 import uuid
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import httpx
 
 from eventkit.callers import SECOND, Role
 from eventkit.clock import Clock, SystemClock
 from relaisctl.explain import InputError, UnreachableError
-from relaisctl.local import crm_url
+from relaisctl.local import service_url
 from relaisctl.token import make_token
 
 NAME = "relaisctl"
 TOKEN_HOURS = 1.0
 TIMEOUT_S = 30.0
 PATIENCE_S = 30.0
-"""How long one request is tried again while crm does not answer."""
+"""How long one request is tried again while the service does not answer."""
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 2.0
 CONNECTIONS = 50
@@ -35,13 +35,17 @@ PAGE = 200
 
 
 class Refusal(InputError):
-    """crm's problem document. `errors`: (field, reason) pairs; field is "" where it is no field's
-    fault. Nothing of what was sent is in it."""
+    """A service's problem document. `errors`: (field, reason) pairs; field is "" where it is no
+    field's fault. Nothing of what was sent is in it. problem: all of it, with what helps to go on.
+    """
 
-    def __init__(self, status: int, errors: list[tuple[str, str]]) -> None:
+    def __init__(
+        self, status: int, errors: list[tuple[str, str]], problem: dict[str, Any] | None = None
+    ) -> None:
         super().__init__("; ".join(f"{field}: {why}" if field else why for field, why in errors))
         self.status = status
         self.errors = errors
+        self.problem = problem or {}
 
     @property
     def field(self) -> str:
@@ -52,8 +56,11 @@ class Refusal(InputError):
         return self.errors[0][1]
 
 
-class CrmClient:
-    """client_id: whom the token is for, when it is signed here; None: every client."""
+class ApiClient:
+    """One of the subclasses. client_id: whom the token is for, when it is signed here; None: every
+    client. url: where the service listens; None: as the environment or the local stack says."""
+
+    service: ClassVar[str]
 
     def __init__(
         self,
@@ -64,7 +71,7 @@ class CrmClient:
         patience_s: float = PATIENCE_S,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.url = url or crm_url()
+        self.url = url or service_url(self.service)
         self._clients = ["*"] if client_id is None else [client_id]
         self._role = role
         self._clock = clock or SystemClock()
@@ -134,12 +141,12 @@ class CrmClient:
                     method, path, json=body, headers=headers, params=query
                 )
                 if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                    return _json_of(answer)
+                    return self._json_of(answer)
                 trouble = _detail(answer)
             except httpx.TransportError as error:
                 trouble = f"does not answer ({type(error).__name__}); does it run?"
             if loop.time() + wait_s > give_up_at:
-                raise UnreachableError(f"crm at {self.url}: {trouble}")
+                raise UnreachableError(f"{self.service} at {self.url}: {trouble}")
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
@@ -150,15 +157,23 @@ class CrmClient:
             self._renew_at = now + int(TOKEN_HOURS * 1800 * SECOND)
         return self._token
 
+    def _json_of(self, answer: httpx.Response) -> Any:
+        if answer.is_success:
+            return answer.json() if answer.content else None
+        if answer.is_server_error or not _is_problem(answer):
+            what = f"{answer.status_code} {_detail(answer)}"
+            raise UnreachableError(f"{self.service} at {self.url}: {what}")
+        problem = answer.json()
+        errors = [(each["field"], each["reason"]) for each in problem.get("errors", ())]
+        raise Refusal(answer.status_code, errors or [("", problem["detail"])], problem)
 
-def _json_of(answer: httpx.Response) -> Any:
-    if answer.is_success:
-        return answer.json() if answer.content else None
-    if answer.is_server_error or not _is_problem(answer):
-        raise UnreachableError(f"crm at {answer.url.host}: {answer.status_code} {_detail(answer)}")
-    problem = answer.json()
-    errors = [(each["field"], each["reason"]) for each in problem.get("errors", ())]
-    raise Refusal(answer.status_code, errors or [("", problem["detail"])])
+
+class CrmClient(ApiClient):
+    service = "crm"
+
+
+class OrdersClient(ApiClient):
+    service = "orders"
 
 
 def _detail(answer: httpx.Response) -> str:
