@@ -61,6 +61,13 @@ MAX_MESSAGE = 64 << 10
 MAX_CALLS = 1_000
 """At once; more are refused with RESOURCE_EXHAUSTED."""
 RETRY_S = 1
+ALIVE = (
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
+"""A stream that waits all night for news is asked whether its caller is still there, and the caller
+may ask the same of us: what is between the two often drops silent connections."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 KnownClient = Callable[[str], Awaitable[bool]]
@@ -124,7 +131,11 @@ async def start_server(
     Raises RuntimeError.
     """
     server = grpc.aio.server(
-        options=[("grpc.max_receive_message_length", max_message), ("grpc.so_reuseport", 0)],
+        options=[
+            ("grpc.max_receive_message_length", max_message),
+            ("grpc.so_reuseport", 0),
+            *ALIVE,
+        ],
         maximum_concurrent_rpcs=MAX_CALLS,
     )
     edge = _Edge(callers, known_client, (InvalidMessage, *invalid), index)

@@ -207,15 +207,14 @@ class Subscription:
         raise _Left
 
     async def _acknowledge(self, position: int) -> None:
-        is_known = False
-        while self._ahead and self._ahead[0] <= position:
-            is_known = self._ahead.popleft() == position
         if position > self._acknowledged:
-            if not is_known and not await self._was_sent(position):
+            if position not in self._ahead and not await self._was_sent(position):
                 raise Invalid("position", "no update with this position was sent")
             self._acknowledged = position
         elif position < 0:
             raise Invalid("position", "a position that was given")
+        while self._ahead and self._ahead[0] <= position:
+            self._ahead.popleft()
         self._heard.set()
 
     async def _was_sent(self, position: int) -> bool:

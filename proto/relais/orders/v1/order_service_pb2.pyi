@@ -734,11 +734,14 @@ class Subscribe(_message.Message):
     WINDOW_FIELD_NUMBER: _builtins.int
     client_id: _builtins.str
     subscriber: _builtins.str
-    """A name of the caller's own: two programs with two names each get everything."""
+    """An id of the caller's own choice: two programs with two names each get everything."""
     after_position: _builtins.int
-    """Absent: after what this subscriber has acknowledged. 0: from the beginning again."""
+    """Absent: after what this subscriber has acknowledged; at first, from the beginning. A position that
+    was given: after that one, and 0: from the beginning again, without changing what is kept as
+    acknowledged, which never goes back. Any other number is INVALID_ARGUMENT.
+    """
     window: _builtins.int
-    """How many updates may be sent ahead of the acknowledgements; 0: 500."""
+    """How many updates may be sent ahead of the acknowledgements, up to 10000; 0: 500."""
     def __init__(
         self,
         *,
@@ -759,7 +762,9 @@ Global___Subscribe: _TypeAlias = Subscribe  # noqa: Y015
 
 @_typing.final
 class Acknowledge(_message.Message):
-    """Everything up to this position is dealt with."""
+    """Everything up to this position is dealt with. One that was not sent, on this stream or one before it,
+    is INVALID_ARGUMENT; an older one than the last changes nothing.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -129,6 +129,14 @@ class OrderServiceServicer:
         then each as it comes. The first request subscribes, all others acknowledge. What a subscriber
         has acknowledged is kept here: whoever subscribes again goes on after it, whatever broke. Each
         update names the one before it, so that a subscriber can prove that none is missing.
+
+        At least once: acknowledgements are written down within about a second, and one that was not
+        when everything broke is forgotten, so its updates are sent again. Whoever wants to be sure of
+        the last one closes his side: the stream then ends with OK once it is written down.
+
+        A subscriber has one stream at a time. A newer one takes over, since the older may be a
+        connection that is dead without knowing: the older ends with ABORTED, what is acknowledged on it
+        from then on counts for nothing, and two programs that share a name by mistake both see it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
