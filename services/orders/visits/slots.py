@@ -348,3 +348,32 @@ def tally(each: Iterable[int], limit: int) -> list[tuple[int, int]]:
         union &= union - 1
         place = lowest(union)
     return found
+
+
+# What crews together offer.
+
+
+def slots(
+    crews: Iterable[CrewTime], minutes: int, first: int, count: int, limit: int
+) -> list[Slot]:
+    """The first `limit` slots that begin within `count` quarters from `first` on, which is where
+    the crews' time begins, too."""
+    length = quarters(minutes)
+    each = (crew.starts(length, count) & grid(crew.zone, first, count) for crew in crews)
+    return [slot_at(first + place, minutes, free) for place, free in tally(each, limit)]
+
+
+def slot_at(quarter: int, minutes: int, crews: int) -> Slot:
+    """A slot that begins with a quarter."""
+    starts_at = quarter * QUARTER
+    return Slot(starts_at, starts_at + minutes * MINUTE, crews)
+
+
+def preferred(crews: Iterable[CrewTime], place: int, count: int) -> list[CrewTime]:
+    """Of crews that are all free then, the best one first: whose stretch of free time around the
+    place is the shortest, so that long stretches stay whole for long visits; then who has less to
+    do; then by id. All are known for `count` quarters."""
+    return sorted(
+        crews,
+        key=lambda crew: (crew.stretch(place, count), crew.busy.bit_count(), crew.crew_id),
+    )
