@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from eventkit.decider import Decider, Invalid, NotFound, Rejected
 from services.orders.conditions import When, holds
-from services.orders.prices.pricing import Period, PriceRule
+from services.orders.prices.pricing import MAX_AMOUNT, MAX_PERCENT, PLACES, Period, PriceRule
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 """Of a field."""
@@ -40,9 +40,6 @@ MAX_SCALAR: Final = 200
 """Characters of a value in a condition."""
 MAX_WHOLE: Final = 2**53 - 1
 """Beyond it a JSON number is not the same number everywhere."""
-MAX_AMOUNT: Final = Decimal(10) ** 12
-MAX_PERCENT: Final = Decimal(1000)
-MAX_PERCENT_DECIMALS: Final = 4
 MAX_DRAFT_MINUTES: Final = 30 * 24 * 60
 MAX_AFTER_SALE_DAYS: Final = 3_660
 MAX_GRACE_MINUTES: Final = 7 * 24 * 60
@@ -284,15 +281,17 @@ def _check_rule(
     kinds = [rule.amount is not None, bool(rule.field or rule.amounts), rule.percent is not None]
     if sum(kinds) != 1:
         raise Invalid(where, "must have one of: amount; field and amounts; percent and of")
+    # A price for one may be finer than what is paid: 0.2516 for a kilowatt hour.
+    digits = PLACES if rule.quantity else form.digits
     if rule.amount is not None:
-        _amount(f"{where}.amount", rule.amount, form.digits)
+        _amount(f"{where}.amount", rule.amount, digits)
     if rule.field or rule.amounts:
         if rule.field not in values:
             raise Invalid(f"{where}.field", "is no field with a value")
         if not 1 <= len(rule.amounts) <= MAX_AMOUNTS:
             raise Invalid(f"{where}.amounts", f"must be 1 to {MAX_AMOUNTS}")
         for amount in rule.amounts.values():
-            _amount(f"{where}.amounts", amount, form.digits)
+            _amount(f"{where}.amounts", amount, digits)
     if rule.quantity and (rule.percent is not None or rule.quantity not in values):
         raise Invalid(f"{where}.quantity", "must be a field with a value, and not of a percentage")
     if rule.percent is None:
@@ -301,7 +300,7 @@ def _check_rule(
         return
     if not (rule.percent.is_finite() and 0 <= rule.percent <= MAX_PERCENT):
         raise Invalid(f"{where}.percent", f"must be 0 to {MAX_PERCENT}")
-    _decimals(f"{where}.percent", rule.percent, MAX_PERCENT_DECIMALS)
+    _decimals(f"{where}.percent", rule.percent, PLACES)
     if not rule.of or len(set(rule.of)) < len(rule.of):
         raise Invalid(f"{where}.of", "must be other rules, each once")
     for other in rule.of:
