@@ -25,7 +25,7 @@ does; either way it happened at its due time, and it happens once.
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -35,26 +35,21 @@ from typing import Any, Final
 
 from eventkit.decider import Decider, Invalid, NotFound, Personal, Rejected, fold
 from services.orders.addresses.address import Address
-from services.orders.forms.form import Confirmation, Field, Form, Point, Says
+from services.orders.forms.form import Confirmation, Field, Form, Point, Says, VisitNeed
 from services.orders.prices.pricing import Promotion, Quote, quote
 
 MINUTE: Final = 60 * 1_000_000
 DAY: Final = 24 * 60 * MINUTE
 MAX_TEXT: Final = 10_000
-MAX_ANSWER: Final = 10_000
-"""Characters of one answer as JSON."""
-MAX_ANSWERS: Final = 100_000
-"""Characters of all answers of an order as JSON."""
-MAX_DEPTH: Final = 16
 MAX_PROMOTIONS: Final = 20
-MAX_NUMBER: Final = 2**53 - 1
-"""Beyond it a JSON number is not the same number everywhere."""
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}")
 CODE: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 EXPIRY: Final = "draft_expiry"
 OVERDUE: Final = "visit_overdue"
 """The timers."""
+ERASED: Final = "erased"
+"""Why a draft was cancelled whose customer wanted to be forgotten; no form needs to name it."""
 
 
 class Status(StrEnum):
@@ -193,7 +188,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class DraftOrder:
-    """answers: with the form's defaults. reference: the client's own number, where it is known."""
+    """answers: beside the form's defaults. reference: the client's own number, where known."""
 
     at: int
     rules: Rules
@@ -324,6 +319,14 @@ class ReportAfterSale:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetCustomer:
+    """The customer is erased: nobody can go on with a draft whose answers are gone, so it ends.
+    What was placed goes on."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class ExpireDraft:
     """What the timer says at the due time, which is `at`."""
 
@@ -354,6 +357,7 @@ Command = (
     | CancelOrder
     | ReportVisit
     | ReportAfterSale
+    | ForgetCustomer
     | ExpireDraft
     | NoticeOverdue
 )
@@ -596,7 +600,7 @@ class Order:
     overdue_at  when the visit will be, None where it was noticed or there is nothing to notice
     missed      visits that came to nothing
     placed      what is frozen: the amount with its lines, and the moment
-    ended       how it ended: cancelled, or undone after the sale
+    ended       cancelled, or undone after the sale. ended_at: when, also of a draft that expired
     """
 
     origin: Origin = Origin("", 0, "")
@@ -619,6 +623,7 @@ class Order:
     fulfilled_at: int | None = None
     after_sale_until: int | None = None
     ended: OrderCancelled | OrderReturned | OrderFailed | None = None
+    ended_at: int | None = None
 
     @property
     def values(self) -> dict[str, Any]:
@@ -721,7 +726,7 @@ def _says(point: Point, state: Order, rules: Rules, at: int) -> str | None:
 def missing(state: Order, rules: Rules, at: int) -> list[tuple[str, str]]:
     """(field, reason) for everything that a draft has to have before it can be placed."""
     answers, form = state.values, rules.form
-    found = [(f"answers.{name}", reason) for name, reason in rules.faults(answers, False)]
+    found = [(_path(name), reason) for name, reason in rules.faults(answers, False)]
     for asked in form.addresses_for(answers):
         given, where = state.addresses.get(asked.name), f"addresses.{asked.name}"
         if given is None:
@@ -732,7 +737,7 @@ def missing(state: Order, rules: Rules, at: int) -> list[tuple[str, str]]:
     if form.visit_for(answers) is not None:
         if state.visit is None:
             found.append(("visit", "the visit is not booked"))
-        elif state.visit.starts_at <= at:
+        elif state.visit.starts_at < at:
             found.append(("visit", "the time of the visit has passed"))
     try:
         price(state, rules, at)
@@ -746,13 +751,20 @@ def missing(state: Order, rules: Rules, at: int) -> list[tuple[str, str]]:
     return found
 
 
-def visit_area(state: Order, rules: Rules) -> Address | None:
-    """The address that decides the area of the visit; None where the area is given by hand. Raises
-    Rejected where no visit is needed, or that address has not been given."""
-    need = rules.form.visit_for(state.values)
-    if need is None:
-        raise Rejected("the order needs no visit", "visit")
-    if not need.address:
+def visit_need(state: Order, rules: Rules) -> VisitNeed | None:
+    """The visit that the order needs. What was placed with one needs it for good, whether or not
+    its answers can still be read."""
+    if state.placed is None:
+        return rules.form.visit_for(state.values)
+    return rules.form.visit if state.placed.visit is not None else None
+
+
+def visit_address(state: Order, rules: Rules, at: int) -> Address | None:
+    """The address that decides the area of a visit that is to be booked; None where the area is
+    given by hand, or is that of the visit which the placed order has. Raises Rejected where none
+    can be booked, or that address has not been given."""
+    need = _bookable(state, rules, at)
+    if not need.address or state.placed is not None:
         return None
     given = state.addresses.get(need.address)
     if given is None:
@@ -764,32 +776,36 @@ def visit_area(state: Order, rules: Rules) -> Address | None:
 
 def needs_area(state: Order, rules: Rules, name: str) -> bool:
     """Whether another address in this field could move the booked visit elsewhere."""
-    need = rules.form.visit_for(state.values)
+    need = visit_need(state, rules)
     return state.visit is not None and need is not None and need.address == name
 
 
 def wants_visit(state: Order, rules: Rules, area_id: str, starts_at: int, at: int) -> bool:
     """Whether a visit is to be booked there and then; not where it is booked already. Raises
     Rejected where none can be."""
-    _require_visit_open(state, at)
-    if rules.form.visit_for(state.values) is None:
-        raise Rejected("the order needs no visit", "visit")
-    if starts_at <= at:
-        raise Rejected("a visit begins in the future", "starts_at")
+    _bookable(state, rules, at)
     visit = state.visit
-    return not (
+    if (
         visit is not None
         and state.visit_status is VisitStatus.SCHEDULED
         and (visit.area_id, visit.starts_at) == (area_id, starts_at)
-    )
+    ):
+        return False
+    if starts_at < at:
+        raise Rejected("a visit begins in the future", "starts_at")
+    return True
 
 
-def _require_visit_open(state: Order, at: int) -> None:
+def _bookable(state: Order, rules: Rules, at: int) -> VisitNeed:
     _require(state, Status.DRAFT, Status.PLACED, Status.CONFIRMED)
     if state.status is Status.DRAFT and at >= state.expires_at:
         raise Rejected(_IS[Status.EXPIRED])
     if state.visit_status is VisitStatus.DONE:
         raise Rejected("the visit has taken place", "visit")
+    need = visit_need(state, rules)
+    if need is None:
+        raise Rejected("the order needs no visit", "visit")
+    return need
 
 
 # Decisions.
@@ -807,6 +823,11 @@ def decide(command: Command, state: Order) -> Sequence[Event]:
             return [OrderDraftExpired(at, state.origin)] if due == at else []
         case NoticeOverdue(at):
             return _overdue(state, at) if timers(state).get(OVERDUE) == at else []
+        case ForgetCustomer(at):
+            if state.status is not Status.DRAFT:
+                return []
+            at = max(at, state.at)
+            return [OrderCancelled(at, state.origin, ERASED, Party.CENTRE, "", None)]
     now = max(command.at, state.at)
     if state.status is Status.DRAFT and now >= state.expires_at:
         raise Rejected(_IS[Status.EXPIRED])
@@ -836,7 +857,7 @@ def _draft(command: DraftOrder, state: Order) -> list[Event]:
     expires_at = _expiry(command.rules, command.at)
     drafted = OrderDrafted(command.at, command.origin, command.reference, expires_at)
     state = fold(DECIDER, [drafted], state)
-    return [drafted, *_save(command.answers, command.rules, state, command.at)]
+    return [drafted, *_save(command.answers, command.rules, state, command.at, set())]
 
 
 def _expiry(rules: Rules, at: int) -> int:
@@ -851,23 +872,24 @@ def _decide(command: Any, state: Order, now: int) -> list[Event]:
 @_decide.register
 def _(command: SaveAnswers, state: Order, now: int) -> list[Event]:
     _require(state, Status.DRAFT)
-    return _save(command.answers, command.rules, state, now)
+    shown = _shown(command.rules.form, state.values)
+    return _save(command.answers, command.rules, state, now, shown)
 
 
-def _save(given: Mapping[str, Any], rules: Rules, state: Order, now: int) -> list[Event]:
+def _save(
+    given: Mapping[str, Any], rules: Rules, state: Order, now: int, shown: Set[str]
+) -> list[Event]:
+    """shown: the fields that were asked until now."""
     form, before = rules.form, state.values
     wanted = {name: value for name, value in given.items() if value is not None}
-    texts = {name: answer_text(name, value) for name, value in wanted.items()}
     after = {name: value for name, value in before.items() if name not in given} | wanted
-    # What is not asked any more has no answer; what is answered ahead of its question has one.
-    gone = _names(form, before) - _names(form, after) - wanted.keys()
+    # What is not asked any more has no answer; what is answered ahead of its question keeps it.
+    gone = shown - _shown(form, after) - wanted.keys()
     after = {name: value for name, value in after.items() if name not in gone}
+    after = _with_defaults(form, after, shown | given.keys())
     for name, reason in rules.faults(after, True):
-        raise Invalid(f"answers.{name}" if name else "answers", reason)
-    texts = dict(state.answers) | texts
-    texts = {name: text for name, text in texts.items() if name in after}
-    if sum(map(len, texts.values())) > MAX_ANSWERS:
-        raise Invalid("answers", f"more than {MAX_ANSWERS} characters")
+        raise Invalid(_path(name), reason)
+    texts = {name: _text(value) for name, value in after.items()}
     touched = sorted(
         name
         for name in texts.keys() | state.answers.keys()
@@ -875,9 +897,8 @@ def _save(given: Mapping[str, Any], rules: Rules, state: Order, now: int) -> lis
     )
     if not touched:
         return []
-    shown = {one.name for one in form.addresses_for(after)}
-    hidden = tuple(sorted(state.addresses.keys() - shown))
-    saved: Event = OrderAnswersSaved(
+    hidden = tuple(sorted(state.addresses.keys() - _shown(form, after)))
+    saved = OrderAnswersSaved(
         now,
         state.origin,
         tuple(touched),
@@ -891,8 +912,29 @@ def _save(given: Mapping[str, Any], rules: Rules, state: Order, now: int) -> lis
     return [saved]
 
 
-def _names(form: Form, answers: Mapping[str, Any]) -> set[str]:
+def _shown(form: Form, answers: Mapping[str, Any]) -> set[str]:
     return {one.name for one in form.shown(answers)}
+
+
+def _with_defaults(form: Form, answers: Mapping[str, Any], known: Set[str]) -> dict[str, Any]:
+    """The answers, and the defaults of what is asked only now."""
+    filled = dict(answers)
+    for one in form.fields:
+        new = one.default and one.name not in filled and one.name not in known
+        # Field by field: a default may be what another one is asked for.
+        if new and one.name in _shown(form, filled):
+            filled[one.name] = json.loads(one.default)
+    return filled
+
+
+def _text(value: object) -> str:
+    """As JSON, always the same text for the same value."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _path(name: str) -> str:
+    """Of a fault in the answers, which may be one of all of them."""
+    return name if name == "answers" else f"answers.{name}"
 
 
 def _released(state: Order, rules: Rules, now: int) -> Event:
@@ -1020,9 +1062,6 @@ def _(command: ScheduleVisit, state: Order, now: int) -> list[Event]:
     visit, rules = command.visit, command.rules
     if not wants_visit(state, rules, visit.area_id, visit.starts_at, now):
         return []
-    need = rules.form.visit_for(state.values)
-    assert need is not None
-    assert need.skill == visit.skill
     overdue_at = visit.ends_at + rules.form.visit_grace_minutes * MINUTE
     expires_at = _expiry(rules, now) if state.status is Status.DRAFT else None
     if state.visit is None:
@@ -1268,7 +1307,7 @@ def _touched(state: Order, expires_at: int | None) -> Order:
 
 @_evolve.register
 def _(event: OrderDraftExpired, state: Order) -> Order:
-    return replace(_without_visit(state), status=Status.EXPIRED)
+    return replace(_without_visit(state), status=Status.EXPIRED, ended_at=event.at)
 
 
 @_evolve.register
@@ -1295,17 +1334,17 @@ def _(event: OrderFulfilled, state: Order) -> Order:
 def _(event: OrderCancelled, state: Order) -> Order:
     if state.visit_status is VisitStatus.SCHEDULED:
         state = _without_visit(state)
-    return replace(state, status=Status.CANCELLED, ended=event)
+    return replace(state, status=Status.CANCELLED, ended=event, ended_at=event.at)
 
 
 @_evolve.register
 def _(event: OrderReturned, state: Order) -> Order:
-    return replace(state, status=Status.RETURNED, ended=event)
+    return replace(state, status=Status.RETURNED, ended=event, ended_at=event.at)
 
 
 @_evolve.register
 def _(event: OrderFailed, state: Order) -> Order:
-    return replace(state, status=Status.FAILED, ended=event)
+    return replace(state, status=Status.FAILED, ended=event, ended_at=event.at)
 
 
 @_evolve.register(OrderVisitScheduled)
@@ -1422,40 +1461,6 @@ def check_origin(origin: Origin) -> None:
 def _check_reason(reason: str, known: Sequence[str]) -> None:
     if reason not in known:
         raise Invalid("reason", "not among the form's reasons for this")
-
-
-def answer_text(name: str, value: object) -> str:
-    """An answer as JSON, always the same text for the same value. Raises Invalid."""
-    where = f"answers.{name}"
-    _check_answer(where, value, 0)
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    if len(text) > MAX_ANSWER:
-        raise Invalid(where, f"more than {MAX_ANSWER} characters")
-    return text
-
-
-def _check_answer(where: str, value: object, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise Invalid(where, f"more than {MAX_DEPTH} levels deep")
-    match value:
-        case None | bool():
-            return
-        case str():
-            if not _storable(value):
-                raise Invalid(where, "has a NUL or half of a surrogate pair")
-        case int() | float():
-            # NaN is not within anything.
-            if not -MAX_NUMBER <= value <= MAX_NUMBER:
-                raise Invalid(where, f"a number beyond {MAX_NUMBER}")
-        case list() | tuple():
-            for one in value:
-                _check_answer(where, one, depth + 1)
-        case dict():
-            for key, one in value.items():
-                _check_answer(where, key, depth + 1)
-                _check_answer(where, one, depth + 1)
-        case _:
-            raise Invalid(where, "not a JSON value")
 
 
 def _storable(text: str) -> bool:
