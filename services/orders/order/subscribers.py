@@ -165,7 +165,7 @@ class Subscription:
         self._ahead: deque[int] = deque()
         self._heard = asyncio.Event()
 
-    async def updates(self, acknowledgements: AsyncIterator[int]) -> AsyncIterator[Update]:
+    async def updates(self, acknowledgements: AsyncIterator[int]) -> AsyncGenerator[Update, None]:
         """Those that are there, then each as it comes. Ends with the acknowledgements, the last of
         which is written down by then.
 

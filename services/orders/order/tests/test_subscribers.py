@@ -115,7 +115,7 @@ async def line(
             yield position
 
     subscription = await subscribers.begin(client_id, name, after, window)
-    async with aclosing(subscription.updates(saying())) as updates:  # type: ignore[type-var]
+    async with aclosing(subscription.updates(saying())) as updates:
         yield Line(updates, said)
 
 
