@@ -2,7 +2,8 @@
 
 A call counts in the day and interval in which it arrived, by the client's own clock. The counting
 is one query over the view `calls` (docs/subsystems/analytics.md shows it, and how to go from a
-figure to its calls); here are the client's clock, the rates and how they are shown.
+figure to its calls); here are the client's clock, the rates and how they are shown. Orders are
+counted by order_report.
 """
 
 import csv
@@ -21,7 +22,7 @@ import typer
 from clickhouse_driver import Client
 from rich.table import Table
 
-from relaisctl import warehouse
+from relaisctl import order_report, warehouse
 from relaisctl.explain import InputError, explained
 from relaisctl.show import print_table
 from relaisctl.warehouse import begins
@@ -32,13 +33,16 @@ NONE: Final = "(none)"
 
 
 class By(StrEnum):
-    """What the calls are grouped by."""
+    """What the calls are grouped by, or the orders."""
 
     ALL = "all"
     QUEUE = "queue"
     AGENT = "agent"
     TOPIC = "topic"
     DISPOSITION = "disposition"
+    PRODUCT = "product"
+    CAMPAIGN = "campaign"
+    OFFER = "offer"
     DAY = "day"
     INTERVAL = "interval"
 
@@ -46,6 +50,10 @@ class By(StrEnum):
     def column(self) -> str:
         """What a row's group is called; empty for the only row of `all`."""
         return {By.ALL: "", By.INTERVAL: "interval_start"}.get(self, self.value)
+
+
+OF_ORDERS: Final = {By.PRODUCT, By.CAMPAIGN, By.OFFER}
+"""What calls do not have."""
 
 
 class Format(StrEnum):
@@ -229,9 +237,14 @@ def kpi(
         int, typer.Option(help="With --by topic: 1 for the roots; 0: each call's own.", min=0)
     ] = 0,
     sl_seconds: Annotated[float, typer.Option(help="Service level: answered within.")] = 20.0,
+    orders: Annotated[
+        bool,
+        typer.Option("--orders", help="Of orders, as --by product, campaign and offer always are."),
+    ] = False,
     format: Annotated[Format, typer.Option("--format")] = Format.TABLE,
 ) -> None:
-    """Show how calls were answered: counts, rates and times, by the client's own clock."""
+    """Show how calls were answered, or what was sold: by the client's own clock."""
+    orders = orders or by in OF_ORDERS
     with explained():
         start, end = warehouse.days(from_, to)
         interval_s = _interval(interval)
@@ -239,16 +252,22 @@ def kpi(
             raise InputError(f"--sl-seconds: {sl_seconds} is no number of seconds from 0 up")
         if level and by is not By.TOPIC:
             raise InputError("--level: only --by topic has levels")
-        with warehouse.connected("calls") as clickhouse:
+        if orders and by not in order_report.OCCASIONS:
+            raise InputError(f"--orders: they are not counted --by {by}")
+        with warehouse.connected("orders" if orders else "calls") as clickhouse:
             zone = warehouse.zone(clickhouse, client)
-            question = Question(client, zone, start, end, by, interval_s, sl_seconds, level)
-            found = ask(clickhouse, question)
-    rows = report(by, found)
+            if orders:
+                rows = order_report.ask(clickhouse, client, start, end, by)
+            else:
+                question = Question(client, zone, start, end, by, interval_s, sl_seconds, level)
+                rows = report(by, ask(clickhouse, question))
     match format:
         case Format.JSON:
             typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         case Format.CSV:
-            typer.echo(_csv(by, rows), nl=False)
+            typer.echo(order_report.as_csv(by, rows) if orders else _csv(by, rows), nl=False)
+        case Format.TABLE if orders:
+            order_report.show(by, rows)
         case Format.TABLE:
             _print_table(by, rows, sl_seconds)
 

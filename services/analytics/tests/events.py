@@ -17,6 +17,7 @@ from relais.clients.v1.events_pb2 import ClientEvent
 from relais.complaints.v1.events_pb2 import ComplaintEvent
 from relais.customers.v1.events_pb2 import CustomerEvent
 from relais.event.v1.meta_pb2 import EventMeta
+from relais.orders.v1.events_pb2 import OrderEvent
 
 from eventkit.ids import event_id
 
@@ -164,6 +165,24 @@ def complaint_events(
         ParseDict({"complaint_id": id_, name: fields}, ComplaintEvent(meta=one))
         for (name, fields), one in zip(
             bodies, _metas(client, f"{client}/{kind}/{id_}", len(bodies), at, every), strict=True
+        )
+    ]
+
+
+def order_events(
+    client: str,
+    id_: str,
+    *bodies: Body,
+    at: int = MONDAY,
+    every: int = 60,
+    **origin: Any,
+) -> list[OrderEvent]:
+    """An order's stream. origin: its fields beside the product, which has a default."""
+    told = {"order_id": id_, "origin": {"product_id": "internet", "customer_id": "k-1", **origin}}
+    return [
+        ParseDict({**told, name: fields}, OrderEvent(meta=one))
+        for (name, fields), one in zip(
+            bodies, _metas(client, f"{client}/order/{id_}", len(bodies), at, every), strict=True
         )
     ]
 
