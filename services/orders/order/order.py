@@ -714,13 +714,13 @@ def _says(point: Point, state: Order, rules: Rules, at: int) -> str | None:
             return ""
         case Says.VISIT:
             visit = state.visit
-            return None if visit is None else f"{visit.visit_id} {visit.starts_at}"
+            return None if visit is None else f"{_minute(visit.starts_at)}, visit {visit.visit_id}"
         case Says.TOTAL:
             try:
                 made = price(state, rules, at)
             except (Invalid, Rejected):
                 return None
-            return f"{made.total:f} + {made.monthly:f} {made.currency}"
+            return f"{made.total:f} {made.currency}, monthly {made.monthly:f} {made.currency}"
 
 
 def missing(state: Order, rules: Rules, at: int) -> list[tuple[str, str]]:
@@ -749,6 +749,32 @@ def missing(state: Order, rules: Rules, at: int) -> list[tuple[str, str]]:
             again = "has not been told" if told.tick is None else "has to be told again"
             found.append((f"checklist.{id}", f"the point {id} {again}"))
     return found
+
+
+def steps(state: Order, rules: Rules, at: int) -> tuple[str, ...]:
+    """What may be done next, as far as the state decides it."""
+    match state.status:
+        case Status.DRAFT:
+            if at >= state.expires_at:
+                return ()
+            found = ["save", "address", "promotion", "tick"]
+            if visit_need(state, rules) is not None:
+                found.append("visit")
+            if not missing(state, rules, at):
+                found.append("place")
+            return (*found, "cancel")
+        case Status.PLACED | Status.CONFIRMED:
+            found = ["confirm"] if state.status is Status.PLACED else []
+            if state.visit is not None and state.visit_status is not VisitStatus.DONE:
+                found.append("visit")
+                if state.visit_status is VisitStatus.SCHEDULED and at >= state.visit.starts_at:
+                    found.append("outcome")
+            elif state.status is Status.CONFIRMED:
+                found.append("fulfil")
+            return (*found, "cancel")
+        case Status.FULFILLED if at <= (state.after_sale_until or 0):
+            return ("after-sale",)
+    return ()
 
 
 def visit_need(state: Order, rules: Rules) -> VisitNeed | None:
@@ -1207,7 +1233,7 @@ def _(command: ReportAfterSale, state: Order, now: int) -> list[Event]:
     until = state.after_sale_until
     assert until is not None
     if now > until:
-        raise Rejected(f"the client's period for returns ended on {_day(until)}")
+        raise Rejected(f"the client's period for returns ended on {_minute(until)}")
     return [event(now, state.origin, command.reason, command.text, state.sale)]
 
 
@@ -1226,7 +1252,7 @@ def _require(state: Order, *statuses: Status) -> None:
         raise Rejected(_IS[state.status])
 
 
-def _day(us: int) -> str:
+def _minute(us: int) -> str:
     return datetime.fromtimestamp(us // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 

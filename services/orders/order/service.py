@@ -99,6 +99,7 @@ class Shown:
 
     quote    the amount; None where it cannot be computed, and then quote_fault says why
     missing  (field, reason) for all that a draft needs before it can be placed
+    steps    what may be done now
     """
 
     order_id: str
@@ -109,7 +110,7 @@ class Shown:
     quote_fault: str
     checklist: tuple[o.Told, ...]
     missing: tuple[tuple[str, str], ...]
-    now: int
+    steps: tuple[str, ...]
 
 
 @dataclass
@@ -509,14 +510,14 @@ class Orders:
             fault,
             o.checklist(state, rules, now),
             tuple(o.missing(state, rules, now)) if is_draft else (),
-            now,
+            o.steps(state, rules, now),
         )
 
-    async def quote(self, client_id: str, order_id: str) -> Quote:
-        """The present amount of a draft, the frozen one of what is placed. Raises Rejected for a
-        promotion that does not hold now."""
+    async def quote(self, client_id: str, order_id: str) -> tuple[Quote, bool]:
+        """The present amount of a draft; the frozen one of what is placed, and True. Raises
+        Rejected for a promotion that does not hold now."""
         found = await self._look(client_id, order_id)
-        return o.price(found.state, found.rules, found.now)
+        return o.price(found.state, found.rules, found.now), found.state.placed is not None
 
     async def history(self, client_id: str, order_id: str) -> list[Recorded[o.Event]]:
         """Everything that happened to it, oldest first."""
@@ -600,7 +601,7 @@ class Orders:
     async def _rules(self, connection: AsyncConnection, client_id: str, state: o.Order) -> o.Rules:
         origin = state.origin
         form = await self._forms.version(
-            connection, client_id, origin.product_id, origin.form_version
+            client_id, origin.product_id, origin.form_version, connection
         )
         # What is frozen asks no promotion any more.
         wanted = state.promotions if state.placed is None else ()
