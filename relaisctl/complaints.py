@@ -19,6 +19,7 @@ from eventkit.callers import Role
 from relaisctl.api_client import CrmClient
 from relaisctl.complaint_file import Bad, DateKind, Row, moment, read
 from relaisctl.explain import InputError, explained
+from relaisctl.options import Client, Output, an_id
 from relaisctl.show import Bars, Format, counts, print_table
 
 CHUNK_ROWS = 100
@@ -29,9 +30,6 @@ REPORT = (
     *("line", "outcome", "reference", "complaint_id", "field", "reason"),
     *("date_as_written", "date", "date_is"),
 )
-
-Client = Annotated[str, typer.Option("--client", help="The client company's id.")]
-Output = Annotated[Format, typer.Option("--format")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,12 +298,12 @@ def list_(
 
 @app.command("show")
 def show(
-    complaint_id: Annotated[str, typer.Argument(metavar="ID", show_default=False)],
+    complaint_id: Annotated[str, typer.Argument(metavar="ID", show_default=False, callback=an_id)],
     client: Client,
     format: Output = Format.TABLE,
 ) -> None:
     """Show one complaint, its clocks, and everything that happened to it."""
-    path = f"/v1/clients/{client}/complaints/{_id(complaint_id)}"
+    path = f"/v1/clients/{client}/complaints/{complaint_id}"
 
     async def work() -> tuple[Any, Any]:
         async with CrmClient(client, Role.AGENT) as crm:
@@ -332,12 +330,6 @@ def show(
     for each in history:
         table.add_row(str(each["version"]), each["event"], each["occurred_at"], each["actor"])
     print_table(table)
-
-
-def _id(value: str) -> str:
-    if not value or not all(ch.isalnum() or ch in "._:+-" for ch in value) or not value.isascii():
-        raise typer.BadParameter("letters, digits and . _ : + -", param_hint="ID")
-    return value
 
 
 def _clock(clock: dict[str, Any]) -> str:
