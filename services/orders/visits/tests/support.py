@@ -80,7 +80,7 @@ class Desk:
         self, starts_at: int | str, visit_id: str = "", want: Want = FIBRE, replacing: str = ""
     ) -> Booking:
         begin = us(starts_at) if isinstance(starts_at, str) else starts_at
-        visit_id = visit_id or f"v-{next(self._ids)}"
+        visit_id = visit_id or f"x-{next(self._ids)}"
 
         async def work(tx: Transaction) -> Answer:
             return _plain(
@@ -100,7 +100,7 @@ class Desk:
         avoid_crew: str = "",
     ) -> Booking:
         begin = us(not_before) if isinstance(not_before, str) else not_before
-        visit_id = visit_id or f"v-{next(self._ids)}"
+        visit_id = visit_id or f"x-{next(self._ids)}"
 
         async def work(tx: Transaction) -> Answer:
             return _plain(
@@ -151,13 +151,9 @@ class Api:
     def as_(self, role: Role) -> "Api":
         return Api(self.http, self.client_id, role)
 
-    async def call(
-        self, method: str, path: str, body: Any = None, **query: Any
-    ) -> httpx.Response:
+    async def call(self, method: str, path: str, body: Any = None, **query: Any) -> httpx.Response:
         path = f"/v1/clients/{self.client_id}{path}"
-        return await self.http.request(
-            method, path, json=body, params=query, headers=self.headers
-        )
+        return await self.http.request(method, path, json=body, params=query, headers=self.headers)
 
     async def ok(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         answer = await self.call(method, path, body, **query)

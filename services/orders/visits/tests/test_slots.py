@@ -49,9 +49,7 @@ MOMENTS = {
     "Pacific/Kiritimati": ["2026-11-23"],
     "Pacific/Pago_Pago": ["2026-11-23"],
 }
-DAYS = [
-    pytest.param(zone, day, id=f"{zone}-{day}") for zone in MOMENTS for day in MOMENTS[zone]
-]
+DAYS = [pytest.param(zone, day, id=f"{zone}-{day}") for zone in MOMENTS for day in MOMENTS[zone]]
 
 
 def first_of(day: str) -> int:
