@@ -246,7 +246,7 @@ class Money(BaseModel):
 class Placed(Done):
     """total: to pay once; monthly: every month; null where nothing is paid."""
 
-    status: StatusName
+    status: o.Status
     total: Money | None
     monthly: Money | None
 
@@ -364,7 +364,7 @@ class OrderView(BaseModel):
 
     order_id: str
     version: int
-    status: StatusName
+    status: o.Status
     title: str
     origin: Origin
     reference: str | None
@@ -395,7 +395,7 @@ class Summary(BaseModel):
 
     order_id: str
     version: int
-    status: StatusName
+    status: o.Status
     origin: Origin
     reference: str | None
     drafted_at: datetime
@@ -689,7 +689,7 @@ def _view(shown: s.Shown) -> OrderView:
     return OrderView(
         order_id=shown.order_id,
         version=shown.version,
-        status=state.status.value,
+        status=state.status,
         title=shown.form.title,
         origin=_origin(asdict(state.origin)),
         reference=state.reference or None,
