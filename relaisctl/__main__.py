@@ -8,8 +8,10 @@ from relaisctl import (
     complaints,
     customers,
     demo,
+    forms,
     keys,
     kpi,
+    orders,
     privacy,
     token,
 )
@@ -30,6 +32,8 @@ customers.app.command()(privacy.export)
 app.add_typer(customers.app, name="customer")
 app.add_typer(complaints.app, name="complaint")
 app.add_typer(complaints.imports, name="import")
+app.add_typer(orders.app, name="order")
+app.add_typer(forms.app, name="form")
 app.add_typer(keys.app, name="keys")
 app.add_typer(replay.app, name="replay")
 app.add_typer(demo.app, name="demo")
