@@ -90,8 +90,8 @@ def rules(country: str, region: str = "") -> Rules:
     Raises Invalid("country" | "region", reason).
     """
     code = _country(country)
-    found = _rules(code, "")
-    if region and found.country_area_choices:
+    whole = found = _rules(code, "")
+    if region and found.country_area_choices and _writes(found, "region"):
         key = _key(_text("region", region), found.country_area_choices)
         if key is None:
             raise Invalid("region", "none that this country has")
@@ -110,8 +110,9 @@ def rules(country: str, region: str = "") -> Rules:
         region_type=found.country_area_type,
         locality_type=found.city_type,
         postal_code_type=found.postal_code_type,
-        postal_code_examples=tuple(found.postal_code_examples)
-        if _writes(found, "postal_code")
+        # A region's own are the first and the last of its codes.
+        postal_code_examples=tuple(whole.postal_code_examples)
+        if _writes(whole, "postal_code")
         else (),
     )
 
@@ -158,7 +159,8 @@ def normalise(address: Address) -> Address:
                 raise Invalid("locality", "none that this region has")
             read = replace(read, locality=_shown(key, read.locality, found.city_choices))
     if read.postal_code and found.postal_code_matchers:
-        read = replace(read, postal_code=_fitting(read.postal_code, found))
+        examples = _rules(country, "").postal_code_examples
+        read = replace(read, postal_code=_fitting(read.postal_code, found, examples))
     return read
 
 
@@ -261,12 +263,12 @@ def _is_hyphen(sign: str) -> bool:
     return unicodedata.category(sign) == "Pd" or sign in "\u2212\u30fc"
 
 
-def _fitting(code: str, found: Any) -> str:
-    """The code with blanks and hyphens as in the country's examples. Raises Invalid."""
+def _fitting(code: str, found: Any, examples: Iterable[str]) -> str:
+    """The code with blanks and hyphens as in the examples. Raises Invalid."""
     prefix = found.postal_code_prefix
     bare = _bare(code)
     for given in dict.fromkeys((bare, bare.removeprefix(_bare(prefix)) if prefix else bare)):
-        shapes = [_shaped(given, example) for example in found.postal_code_examples]
+        shapes = [_shaped(given, example) for example in examples]
         for shape in (*filter(None, shapes), code, given):
             if _is_whole(shape, found):
                 if any(
