@@ -40,6 +40,7 @@ MAX_SCALAR: Final = 200
 """Characters of a value in a condition."""
 MAX_WHOLE: Final = 2**53 - 1
 """Beyond it a JSON number is not the same number everywhere."""
+MIN_DRAFT_MINUTES: Final = 5
 MAX_DRAFT_MINUTES: Final = 30 * 24 * 60
 MAX_AFTER_SALE_DAYS: Final = 3_660
 MAX_GRACE_MINUTES: Final = 7 * 24 * 60
@@ -193,7 +194,7 @@ def check(form: Form) -> None:
     if form.visit is not None:
         _check_visit(form, form.visit)
     _check_checklist(form)
-    _between("draft_minutes", form.draft_minutes, 5, MAX_DRAFT_MINUTES)
+    _between("draft_minutes", form.draft_minutes, MIN_DRAFT_MINUTES, MAX_DRAFT_MINUTES)
     _between("after_sale_days", form.after_sale_days, 0, MAX_AFTER_SALE_DAYS)
     _between("visit_grace_minutes", form.visit_grace_minutes, 0, MAX_GRACE_MINUTES)
     for name in ("cancel_reasons", "after_sale_reasons"):
