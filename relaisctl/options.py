@@ -10,9 +10,13 @@ from relaisctl.show import Format
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}")
 
 
+def is_id(value: str) -> bool:
+    return _ID.fullmatch(value) is not None
+
+
 def an_id(value: str | None) -> str | None:
     """A callback: what is made part of a path must be an id, and nothing else."""
-    if value is not None and not _ID.fullmatch(value):
+    if value is not None and not is_id(value):
         raise typer.BadParameter("letters, digits and . _ : + -")
     return value
 

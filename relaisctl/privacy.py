@@ -1,4 +1,8 @@
-"""`relaisctl customer erase|export`: a person's rights, for one client's customer."""
+"""`relaisctl customer erase|export`: a person's rights, for one client's customer.
+
+An erasure is crm's: it destroys the key that orders are sealed with, too. An export asks crm who it
+is about, and orders what it holds under all the ids that crm knows.
+"""
 
 import asyncio
 import json
@@ -7,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from relaisctl.api_client import CrmClient
-from relaisctl.explain import InputError, explained
+from relaisctl.api_client import CrmClient, OrdersClient, Refusal
+from relaisctl.explain import UNREACHABLE, InputError, UnreachableError, explained
+from relaisctl.options import is_id
 
 Customer = Annotated[
     str,
@@ -44,12 +49,15 @@ def export(
         Path | None, typer.Option(help="A new file, readable by you alone. Default: print it.")
     ] = None,
 ) -> None:
-    """Write down all that is held on a customer, as JSON. That it was exported is recorded."""
+    """Write down all that is held on a customer, as JSON. That it was exported is recorded.
+
+    Where orders cannot be asked, `incomplete` says so, and the exit code is 3.
+    """
     with explained():
         # Before asking: an export that cannot be kept should not be on record as made.
         file = None if out is None else _new_file(out)
         try:
-            document = asyncio.run(_ask(client, "export", customer))
+            document = asyncio.run(_export(client, customer))
         except BaseException:
             if out is not None:
                 out.unlink()
@@ -57,10 +65,36 @@ def export(
     text = json.dumps(document, indent=2, ensure_ascii=False)
     if file is None:
         typer.echo(text)
-        return
-    with file:
-        file.write(text + "\n")
-    typer.echo(f"customer {document['customer_id']} of {client}: all that is held is in {out}")
+    else:
+        with file:
+            file.write(text + "\n")
+    who, missing = f"customer {document['customer_id']} of {client}", document["incomplete"]
+    if missing:
+        reasons = "; ".join(f"{each['service']}: {each['reason']}" for each in missing)
+        typer.echo(f"{who}: not all that is held is here: {reasons}", err=True)
+        raise typer.Exit(UNREACHABLE)
+    if file is not None:
+        typer.echo(f"{who}: all that is held is in {out}")
+
+
+async def _export(client: str, customer: str) -> Any:
+    """crm's document, with `held.orders`, and `incomplete`: what could not be asked, and why."""
+    document = await _ask(client, "export", customer)
+    document["incomplete"] = []
+    path = f"/v1/clients/{client}/orders/export"
+    try:
+        async with OrdersClient(client) as orders:
+            held = [
+                item
+                for known_as in document["known_as"]
+                if is_id(known_as)
+                for item in (await orders.post(path, {"customer_id": known_as}))["items"]
+            ]
+    except (UnreachableError, Refusal) as error:
+        document["incomplete"].append({"service": "orders", "reason": str(error)})
+    else:
+        document["held"]["orders"] = sorted(held, key=lambda each: each["at"])
+    return document
 
 
 async def _ask(client: str, what: str, customer: str) -> Any:
