@@ -16,6 +16,7 @@ from services.analytics.tests.events import (
     client_registered,
     complaint_events,
     customer_events,
+    order_events,
     phantom,
 )
 from services.analytics.tests.support import Analytics, publish, until
@@ -249,6 +250,48 @@ def test_what_was_said_and_what_became_of_complaints(analytics: Analytics, kafka
     assert analytics.ask("SELECT count() FROM complaint_events WHERE client_id = 'nobody'") == [
         (0,)
     ]
+    assert analytics.answers("loader", "ready")
+
+
+def test_what_was_sold(analytics: Analytics, kafka: str) -> None:
+    client = "shop"
+    publish(kafka, "client-events", [client_registered(client, "Asia/Kathmandu")])
+    paid = {"total": {"amount": "19.90", "currency": "EUR"}}
+    orders = [
+        event
+        for number in range(20)
+        for event in order_events(
+            client,
+            f"o{number}",
+            ("drafted", {"expires_at": "2026-12-24T12:00:00Z"}),
+            *([("placed", paid)] if number % 2 else []),
+            *([("cancelled", {**paid, "reason": "late"})] if number == 1 else []),
+            product_id=("internet", "taxi")[number < 10],
+        )
+    ]
+    stranger = order_events("nobody", "o1", ("placed", paid))
+    wrong = order_events(client, "o1", ("placed", {"total": {"amount": "much"}}))
+    [unknown] = order_events(client, "o99", ("drafted", {}))
+    unknown.ClearField("drafted")
+    unknown_now = unknown.SerializeToString() + b"\xfa\x3f\x02\x08\x01"
+    bad = [b"\xff", None, *stranger, *wrong]
+    publish(kafka, "order-events", [*bad, unknown_now, *orders, *orders[:11]])
+
+    def sold() -> dict[str, tuple[Any, ...]]:
+        rows = analytics.report("--client", client, *RANGE, "--by", "product")
+        names = ("drafted", "placed", "conversion", "cancelled", "revenue", "net_revenue")
+        return {row["product"]: tuple(row[name] for name in names) for row in rows}
+
+    known = f"SELECT count() FROM clients WHERE client_id = '{client}'"
+    until(lambda: analytics.ask(known) == [(1,)], "the client is registered there too")
+    expected = {
+        "internet": (10, 5, 0.5, 0, {"EUR": "99.50"}, {"EUR": "99.50"}),
+        "taxi": (10, 5, 0.5, 1, {"EUR": "99.50"}, {"EUR": "79.60"}),
+    }
+    until(lambda: sold() == expected, "orders are counted")
+    kept = "SELECT count() FROM order_events FINAL WHERE event_type = 'Unknown' AND payload != ''"
+    assert analytics.ask(kept) == [(1,)]
+    assert analytics.ask("SELECT count() FROM orders WHERE client_id = 'nobody'") == [(0,)]
     assert analytics.answers("loader", "ready")
 
 

@@ -23,6 +23,7 @@ from services.analytics.rows import (
     CLIENT_EVENTS,
     COMPLAINT_EVENTS,
     CUSTOMER_EVENTS,
+    ORDER_EVENTS,
     TABLES,
     UNKNOWN,
 )
@@ -34,6 +35,7 @@ from services.analytics.tests.events import (
     client_registered,
     complaint_events,
     customer_events,
+    order_events,
     record,
     values,
 )
@@ -237,6 +239,79 @@ def test_what_makes_no_sense_of_a_customer(kind: str, id_: str, body: Body, fiel
     [bad] = CUSTOMER_EVENTS.decode([record("customer-events", event.SerializeToString())]).bad
     assert isinstance(bad.error, InvalidMessage)
     assert bad.error.field == field
+
+
+@pytest.mark.parametrize(
+    ("body", "spoil", "field"),
+    [
+        (("drafted", {}), lambda e: setattr(e, "order_id", ""), "order_id"),
+        (("drafted", {}), lambda e: setattr(e, "order_id", "a/b"), "order_id"),
+        (("drafted", {}), lambda e: e.ClearField("origin"), "origin_product_id"),
+        (("drafted", {}), lambda e: setattr(e.origin, "product_id", "a b"), "origin_product_id"),
+        (
+            ("drafted", {}),
+            lambda e: setattr(e.origin, "customer_id", "Ann Lee"),
+            "origin_customer_id",
+        ),
+        (("drafted", {"expires_at": "1969-12-31T23:59:59Z"}), lambda e: None, "expires_at"),
+        (("placed", {"total": {"amount": "19,90"}}), lambda e: None, "total_amount"),
+        (("placed", {"monthly": {"amount": "NaN"}}), lambda e: None, "monthly_amount"),
+        (("placed", {"lines": [{}, {"quantity": "two"}]}), lambda e: None, "lines_quantity"),
+        (
+            ("placed", {"lines": [{}, {"amount": {"amount": "1e9"}}]}),
+            lambda e: None,
+            "lines_amount_amount",
+        ),
+        (("placed", {"lines": [{"line_id": "for Ann"}]}), lambda e: None, "lines_line_id"),
+        (("placed", {"visit": {"visit_id": "a/b"}}), lambda e: None, "visit_visit_id"),
+        (("cancelled", {}), lambda e: setattr(e.cancelled, "by", 99), "by"),
+        (
+            ("cancelled", {}),
+            lambda e: setattr(e.cancelled.placed_at, "seconds", 2**40),
+            "placed_at",
+        ),
+        (
+            ("visit_missed", {}),
+            lambda e: setattr(e.visit_missed.visit.starts_at, "seconds", -1),
+            "visit_starts_at",
+        ),
+    ],
+)
+def test_what_makes_no_sense_of_an_order(
+    body: Body, spoil: Callable[[Any], object], field: str
+) -> None:
+    good = order_events("acme", "o-1", ("placed", {"lines": [{"line_id": "router"}]}))
+    [event] = order_events("acme", "o-2", body)
+    spoil(event)
+    sent = values([*good, event, *good])
+    records = [record("order-events", value, offset) for offset, value in enumerate(sent)]
+    decoded = ORDER_EVENTS.decode(records)
+    assert decoded.columns["kafka_offset"] == [0, 2]
+    [bad] = decoded.bad
+    assert bad.record.offset == 1
+    assert isinstance(bad.error, InvalidMessage)
+    assert bad.error.field == field
+
+
+def test_lines_belong_to_their_orders() -> None:
+    lines = [[{"line_id": "a", "monthly": True}, {"line_id": "b"}], [], [{"line_id": "c"}]]
+    events = [
+        *order_events("acme", "o-1", *[("placed", {"lines": some}) for some in lines]),
+        *order_events("acme", "o-2", ("drafted", {})),
+    ]
+    decoded = ORDER_EVENTS.decode(
+        [record("order-events", value, offset) for offset, value in enumerate(values(events))]
+    )
+    assert decoded.bad == []
+    found = [[(line[0], line[-2]) for line in row] for row in decoded.columns["lines"]]
+    assert found == [[("a", True), ("b", False)], [], [("c", False)], []]
+
+
+def test_a_visit_may_lie_ahead() -> None:
+    visit = {"visit_id": "v-1", "starts_at": "2027-11-23T10:00:00Z"}
+    [event] = order_events("acme", "o-1", ("visit_scheduled", {"visit": visit}))
+    decoded = ORDER_EVENTS.decode([record("order-events", event.SerializeToString())])
+    assert decoded.columns["visit_starts_at"] == [1_826_964_000_000_000]
 
 
 def test_what_may_be_missing() -> None:
