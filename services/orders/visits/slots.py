@@ -185,23 +185,31 @@ def _offsets_of_day(zone: str, day: int) -> tuple[_Offset, ...]:
     return tuple(_Offset(same[0], same[-1] + 1, ahead) for ahead, same in spans)
 
 
-def _offsets(zone: str, first: int, count: int) -> Iterator[_Offset]:
+@lru_cache(maxsize=512)
+def _offsets(zone: str, first: int, count: int) -> tuple[_Offset, ...]:
+    """Of `count` quarters from `first` on; neighbours differ."""
+    found: list[_Offset] = []
     for day in range(first // DAY, (first + count - 1) // DAY + 1):
         for span in _offsets_of_day(zone, day):
             since, until = max(span.since, first), min(span.until, first + count)
-            if since < until:
-                yield _Offset(since, until, span.quarters)
+            if since >= until:
+                continue
+            if found and found[-1].quarters == span.quarters:
+                since = found.pop().since
+            found.append(_Offset(since, until, span.quarters))
+    return tuple(found)
 
 
+@lru_cache(maxsize=512)
 def _weekly(week: int, zone: str, first: int, count: int) -> int:
-    """A week that comes again and again on the wall, as absolute quarters from `first` on."""
+    """A week that comes again and again on the wall, as absolute quarters from `first` on. Kept,
+    as many crews work the same hours."""
     found = 0
-    for ahead, spans in groupby(_offsets(zone, first, count), lambda span: span.quarters):
-        same = list(spans)
-        since, until = same[0].since, same[-1].until
-        phase = (since + ahead + _EPOCH_WEEKDAY * DAY) % WEEK
-        again = _again(phase + until - since)
-        found |= (week * again >> phase & ones(until - since)) << since - first
+    for span in _offsets(zone, first, count):
+        length = span.until - span.since
+        phase = (span.since + span.quarters + _EPOCH_WEEKDAY * DAY) % WEEK
+        wall = week * _again(phase + length) >> phase
+        found |= (wall & ones(length)) << span.since - first
     return found
 
 
@@ -210,22 +218,17 @@ def _again(length: int) -> int:
     return sum(1 << start for start in range(0, length, WEEK))
 
 
-_cached_weekly = lru_cache(maxsize=512)(_weekly)
-"""Many crews work the same hours."""
-
-
 def _on_days(days: Mapping[int, int], zone: str, first: int, count: int) -> int:
     """Bits of days on the wall (days since 1970), as absolute quarters."""
     found = 0
     for span in _offsets(zone, first, count):
         begin = span.since + span.quarters
-        length = span.until - span.since
         wall = 0
-        for day in range(begin // DAY, (begin + length - 1) // DAY + 1):
+        for day, bits in days.items():
             shift = day * DAY - begin
-            bits = days.get(day, 0)
-            wall |= bits << shift if shift >= 0 else bits >> -shift
-        found |= (wall & ones(length)) << span.since - first
+            if -DAY < shift < span.until - span.since:
+                wall |= bits << shift if shift >= 0 else bits >> -shift
+        found |= (wall & ones(span.until - span.since)) << span.since - first
     return found
 
 
@@ -234,7 +237,7 @@ _GRID_WEEK = sum(1 << place for place in range(0, WEEK, GRID_MINUTES // QUARTER_
 
 def grid(zone: str, first: int, count: int) -> int:
     """The quarters that begin at an hour or a half hour on the wall."""
-    return _cached_weekly(_GRID_WEEK, zone, first, count)
+    return _weekly(_GRID_WEEK, zone, first, count)
 
 
 # Crews.
@@ -263,7 +266,7 @@ class CrewTime:
 
     def working(self, count: int) -> int:
         """The first `count` quarters in which it works."""
-        week = _cached_weekly(self.week, self.zone, self.first, count)
+        week = _weekly(self.week, self.zone, self.first, count)
         if not self.days_off:
             return week
         return week & ~_on_days(self.days_off, self.zone, self.first, count)
