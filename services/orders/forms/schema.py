@@ -509,7 +509,7 @@ def check_form(form: Form) -> None:
     for where, name in reading.chosen:
         if fields[name].shown_when is not None:
             raise Invalid(where, f"requires {name} as a choice, and it is not always asked")
-    rules = _rules(form.schema)
+    rules = _ready(form.schema)
     for number, one in enumerate(form.fields):
         if one.kind is FieldKind.VALUE:
             _check_field(f"fields.{number}", one, schema, rules)
@@ -813,9 +813,7 @@ def _reason(error: ValidationError) -> str:
             return f"must match {value}"
         case "format":
             return f"must be {FORMATS[value]}"
-        case "items" | "prefixItems" | "additionalProperties":
-            return "has something that is not known"
-        case None:
+        case "not" if not value:
             return "must not be given"
     return "does not go together as the form demands"
 
@@ -841,8 +839,7 @@ class _Rules:
         return bool(self.fields[name].is_valid(_quiet(value)))
 
 
-@lru_cache(maxsize=256)
-def _rules(text: str) -> _Rules:
+def _ready(text: str) -> _Rules:
     """Of a schema that has been checked."""
     schema = json.loads(text)
     definitions = schema.get("$defs", {})
@@ -852,26 +849,35 @@ def _rules(text: str) -> _Rules:
     return _Rules(_validator(whole), fields)
 
 
+# Of forms that are published: what is only tried leaves nothing here.
+_rules = lru_cache(maxsize=128)(_ready)
+
+
 def _validator(schema: Any) -> Validator:
     made: Validator = _Validator(schema, format_checker=_FORMATS)
     return made
 
 
-def _expanded(node: Any, definitions: Mapping[str, Any]) -> Any:
+def _expanded(schema: Any, definitions: Mapping[str, Any]) -> Any:
     """Every reference replaced by what it is to: the validator's own way costs a look-up each time.
-    `MAX_WORK` bounds it. Annotations, which it would carry along, are left out."""
-    if isinstance(node, list):
-        return _List(_expanded(one, definitions) for one in node)
-    if not isinstance(node, dict):
-        return node
+    `MAX_WORK` bounds it. Annotations, which would be carried along, are left out."""
+    if isinstance(schema, bool):
+        # The validator forgets where a false one has been.
+        return schema or _Object({"not": _Object()})
     made = _Object()
-    for key, value in node.items():
-        if key in ("properties", "dependentSchemas", "dependentRequired"):
-            made[key] = _Object((name, _expanded(one, definitions)) for name, one in value.items())
-        elif key not in _NOTES and key != "$ref":
+    for key, value in schema.items():
+        if key in _ONE or key in ("items", "contains", "additionalProperties"):
             made[key] = _expanded(value, definitions)
-    if "$ref" in node:
-        target = definitions[node["$ref"].removeprefix("#/$defs/")]
+        elif key in _MANY or key == "prefixItems":
+            made[key] = _List(_expanded(one, definitions) for one in value)
+        elif key in ("properties", "dependentSchemas"):
+            made[key] = _Object((name, _expanded(one, definitions)) for name, one in value.items())
+        elif key == "enum":
+            made[key] = _List(value)
+        elif key not in _NOTES and key != "$ref":
+            made[key] = value
+    if "$ref" in schema:
+        target = definitions[schema["$ref"].removeprefix("#/$defs/")]
         made["allOf"] = _List([_expanded(target, definitions), *made.get("allOf", ())])
     return made
 
