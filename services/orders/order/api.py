@@ -524,7 +524,7 @@ def _visits(api: APIRouter, service: s.Orders) -> None:
         client_id: ClientOf,
         order_id: Id,
         begin: Annotated[Time | None, Query(alias="from", description="Left out: now.")] = None,
-        days: Annotated[Whole, Query(ge=1, le=90)] = 14,
+        days: Annotated[Whole, Query(ge=1, le=31)] = 14,
         limit: Annotated[Whole, Query(ge=1, le=200)] = 50,
         area_id: Annotated[Id | None, Query()] = None,
     ) -> Slots:

@@ -792,12 +792,7 @@ def visit_address(state: Order, rules: Rules, at: int) -> Address | None:
     need = _bookable(state, rules, at)
     if not need.address or state.placed is not None:
         return None
-    given = state.addresses.get(need.address)
-    if given is None:
-        raise Rejected(
-            f"the address {need.address} has not been given", f"addresses.{need.address}"
-        )
-    return given.address
+    return state.addresses[need.address].address
 
 
 def needs_area(state: Order, rules: Rules, name: str) -> bool:
@@ -831,6 +826,9 @@ def _bookable(state: Order, rules: Rules, at: int) -> VisitNeed:
     need = visit_need(state, rules)
     if need is None:
         raise Rejected("the order needs no visit", "visit")
+    name = need.address
+    if name and state.placed is None and name not in state.addresses:
+        raise Rejected(f"the address {name} has not been given", f"addresses.{name}")
     return need
 
 
