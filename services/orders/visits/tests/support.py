@@ -153,7 +153,9 @@ class Api:
 
     async def call(self, method: str, path: str, body: Any = None, **query: Any) -> httpx.Response:
         path = f"/v1/clients/{self.client_id}{path}"
-        return await self.http.request(method, path, json=body, params=query, headers=self.headers)
+        return await self.http.request(
+            method, path, json=body, params=query or None, headers=self.headers
+        )
 
     async def ok(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         answer = await self.call(method, path, body, **query)
