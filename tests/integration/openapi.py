@@ -65,15 +65,16 @@ class Edge:
         """Asks every operation; how many requests it took, and by operation what it answered that
         the document does not say."""
         wrong: dict[str, str] = {}
-        asked = 0
+        asked, last = 0, None
         for operation in self.operations:
             for mode, examples in MODES:
 
                 @_quietly(examples)
                 @given(case=operation.as_strategy(generation_mode=mode))
                 def ask(case: Case) -> None:
-                    nonlocal asked
+                    nonlocal asked, last
                     asked += 1
+                    last = case
                     # Otherwise nearly every answer would be that there is no such client.
                     if "client_id" in case.path_parameters:
                         case.path_parameters["client_id"] = OURS
@@ -82,7 +83,9 @@ class Edge:
                 try:
                     ask()
                 except FailureGroup as failures:
-                    wrong[operation.label] = "\n".join(str(each) for each in failures.exceptions)
+                    assert last is not None
+                    what = [f"{each}: {each.message}" for each in failures.exceptions]
+                    wrong[operation.label] = "\n".join([*what, last.as_curl_command()])
                 except Unsatisfiable:  # nothing can be wrong with a request that has nothing in it
                     assert mode is GenerationMode.NEGATIVE
         return asked, wrong
