@@ -1,7 +1,8 @@
 """The whole OpenAPI document of a service against its real process."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -37,10 +38,16 @@ MODES = [(GenerationMode.POSITIVE, 8), (GenerationMode.NEGATIVE, 4)]
 
 @dataclass(frozen=True)
 class Edge:
-    """A process that answers HTTP. headers: those of an admin of the client OURS."""
+    """A process that answers HTTP.
 
+    headers  those of an admin of the client OURS
+    known    path parameters that lead to something which is there: every other request has them
+    """
+
+    url: str
     schema: schemathesis.BaseSchema
     headers: dict[str, str]
+    known: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, stack: Engines, services: Stack, process: str) -> "Edge":
@@ -51,7 +58,7 @@ class Edge:
         services.start([process])
         url = services.addresses[process]
         headers = {"Authorization": f"Bearer {token_of(services, [OURS])}"}
-        return cls(schemathesis.openapi.from_url(f"{url}/openapi.json"), headers)
+        return cls(url, schemathesis.openapi.from_url(f"{url}/openapi.json"), headers)
 
     @property
     def operations(self) -> list[APIOperation]:
@@ -78,6 +85,9 @@ class Edge:
                     # Otherwise nearly every answer would be that there is no such client.
                     if "client_id" in case.path_parameters:
                         case.path_parameters["client_id"] = OURS
+                    if asked % 2:
+                        there = case.path_parameters.keys() & self.known.keys()
+                        case.path_parameters |= {name: self.known[name] for name in there}
                     case.call_and_validate(headers=self.headers, checks=PROMISES)
 
                 try:
