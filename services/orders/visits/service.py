@@ -150,6 +150,9 @@ class Visits:
             booking = _booking(visit_id, crew, want, start)
             if await _insert(connection, client_id, order_id, crew, booking):
                 return booking
+        there = await store.booked(connection, client_id, [visit_id])
+        if visit_id in there:
+            return _again(there[visit_id], order_id, want, starts_at)
         raise await self._nobody(tx, want, start, known=bool(crews))
 
     async def book_soonest(

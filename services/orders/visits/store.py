@@ -425,7 +425,8 @@ async def insert_booking(
     booking: Booking,
     busy_until: int,
 ) -> bool:
-    """False where the crew is busy then: the constraint has the last word."""
+    """False where the crew is busy then, or the visit is booked: the constraints have the last
+    word."""
     made = (
         insert(BOOKINGS)
         .values(
@@ -440,7 +441,7 @@ async def insert_booking(
             busy_until=busy_until,
             fits=True,
         )
-        .on_conflict_do_nothing(constraint="bookings_apart")
+        .on_conflict_do_nothing()
         .returning(BOOKINGS.c.visit_id)
     )
     return await connection.scalar(made) is not None

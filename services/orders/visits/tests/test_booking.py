@@ -543,6 +543,20 @@ async def test_who_cannot_have_a_slot_finds_one_of_the_next(desk: Desk) -> None:
     await apart(desk)
 
 
+async def test_one_visit_is_booked_once(desk: Desk) -> None:
+    for crew in range(8):
+        await desk.crew(f"van-{crew}")
+    done, _ = await outcomes([desk.book(TUESDAY, "v-1") for _ in range(8)])
+    assert done == [done[0]] * 8
+    # Also where the days, and so the locks, are others: one of them is the visit's.
+    done, refusals = await outcomes(
+        [desk.book(us(f"2026-11-{day}T10:00"), "v-2") for day in (24, 25, 26, 27)]
+    )
+    assert len(done) == 1
+    assert {refusal.field for refusal in refusals} == {"visit_id"}
+    assert len(await desk.booked()) == 2
+
+
 async def test_reschedules_that_cross(desk: Desk) -> None:
     """Pairs that want each other's day, again and again, and neither waits for ever."""
     days = [us(f"2026-11-{day}T10:00") for day in (24, 25, 26)]
