@@ -126,7 +126,17 @@ def test_what_cannot_be_divided_is_null() -> None:
         (["--from", "2026-02-01", "--to", "2026-02-02", "--sl-seconds", "-1"], 2, "--sl-seconds"),
         (["--from", "2026-02-01", "--to", "2026-02-02", "--sl-seconds", "nan"], 2, "--sl-seconds"),
         (["--from", "2026-02-01", "--to", "2026-02-02", "--level", "1"], 2, "--level: only"),
+        (
+            ["--from", "2026-02-01", "--to", "2026-02-02", "--orders", "--by", "topic"],
+            2,
+            "--orders: they are not counted --by topic",
+        ),
         (["--from", "2026-02-01", "--to", "2026-02-02"], 3, "ClickHouse (RELAIS_CLICKHOUSE)"),
+        (
+            ["--from", "2026-02-01", "--to", "2026-02-02", "--by", "product"],
+            3,
+            "ClickHouse (RELAIS_CLICKHOUSE)",
+        ),
     ],
 )
 def test_what_cannot_be_answered_is_one_line(
