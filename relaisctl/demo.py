@@ -5,10 +5,11 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
@@ -16,9 +17,9 @@ import typer
 from eventkit.clock import SystemClock
 from eventkit.settings import load
 from relaisctl import clients, complaint_report, kpi, warehouse
-from relaisctl.api_client import CrmClient
+from relaisctl.api_client import ApiClient, CrmClient, OrdersClient, Refusal
 from relaisctl.explain import NOT_LOADED, explained
-from relaisctl.replay import anonymous_bank, desk, publish, shift, stage
+from relaisctl.replay import anonymous_bank, desk, publish, sales, shift, stage
 from relaisctl.replay import cli as replay
 from relaisctl.show import Bars, Format, plain
 from relaisctl.stack.errors import StackError
@@ -61,10 +62,11 @@ def demo(
         plain(played, Format.TABLE)
         with explained():
             _wait_until_loaded(stack.addresses["kafka"])
-            _say("agents write down what their calls were about")
+            _say("agents write down what their calls were about, and take orders")
             written = asyncio.run(write_down(played.run, SEED))
-            _wait_until_counted(played.run)
-        typer.echo(f"\nwritten down: {written:,} notes of topics, offers and complaints")
+            _wait_until_counted(played.run, written.placed)
+        typer.echo(f"\nwritten down: {written.notes:,} notes of topics, offers and complaints")
+        typer.echo(f"taken: {written.orders:,} orders, of which {written.placed:,} were placed")
         for company in shift.COMPANIES:
             zone = ZoneInfo(company.time_zone)
             begins, ends = (
@@ -124,39 +126,82 @@ async def play_shift(
     return await stage.perform(production, kafka, routing)
 
 
-async def write_down(run: str, seed: int) -> int:
-    """What agents know after the calls of a play, through crm's API; returns how many things.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What agents have written down: things of calls, and orders, with how many were placed."""
 
-    Raises InputError, UnreachableError.
+    notes: int
+    orders: int
+    placed: int
+
+
+async def write_down(run: str, seed: int) -> Written:
+    """What agents know after the calls of a play, and the orders that they have taken, through the
+    APIs of crm and orders. Raises InputError, UnreachableError.
     """
     calls = _answered(run)
-    by_client = {company.client_id: company for company in shift.COMPANIES}
-    written = 0
-    async with CrmClient(None) as crm:
+    notes, orders, placed = 0, 0, 0
+    async with CrmClient(None) as crm, OrdersClient(None) as ordering:
+        services: dict[str, ApiClient] = {"crm": crm, "orders": ordering}
 
-        async def send(request: desk.Request) -> None:
+        async def send(request: desk.Request) -> dict[str, Any]:
             path = f"/v1/clients/{request.client_id}/{request.path}"
-            await crm.request(request.method, path, request.body)
+            body = None if request.method == "GET" else request.body
+            answer: dict[str, Any] = await services[request.service].request(
+                request.method, path, body
+            )
+            return answer or {}
 
-        async def after(call: desk.Answered) -> int:
+        async def after(call: desk.Answered) -> tuple[int, int, int]:
             async with at_once:
                 requests = list(desk.after_call(call, seed))
                 for request in requests:
                     await send(request)
-                return len(requests)
+                product = sales.taken(call, seed)
+                if product is None:
+                    return len(requests), 0, 0
+                customer_id = known[call.client_id, call.customer_id]
+                script = sales.order(call, product, customer_id, seed)
+                return len(requests), 1, await _ordered(script, send)
 
         at_once = asyncio.Semaphore(AT_ONCE)
-        for client_id in by_client:
-            await send(desk.set_up(client_id))
+        for company in shift.COMPANIES:
+            await send(desk.set_up(company.client_id))
+            for request in sales.set_up(company.client_id):
+                await send(request)
+        known: dict[tuple[str, str], str] = {}
         for client_id, rows in desk.customers(calls, seed).items():
             body = {"rows": rows}
-            await crm.post(f"/v1/clients/{client_id}/customers/import", body)
+            answer = await crm.post(f"/v1/clients/{client_id}/customers/import", body)
+            for row, line in zip(rows, answer["lines"], strict=True):
+                known[client_id, row["number"]] = line["customer_id"]
         with Bars() as progress:
             task = progress.add_task("written down", total=len(calls), text="calls")
             for number, writing in enumerate(asyncio.as_completed(map(after, calls)), 1):
-                written += await writing
+                written = await writing
+                notes, orders, placed = notes + written[0], orders + written[1], placed + written[2]
                 progress.show(task, number, f"{number:,} of {len(calls):,} calls")
-    return written
+    return Written(notes, orders, placed)
+
+
+async def _ordered(
+    script: sales.Script, send: Callable[[desk.Request], Awaitable[dict[str, Any]]]
+) -> int:
+    """Play one order to its end; 1 where it was placed."""
+    placed = 0
+    try:
+        request = next(script)
+        while True:
+            try:
+                answer = await send(request)
+            except Refusal as refusal:
+                if "next_slots" not in refusal.problem:
+                    raise
+                answer = refusal.problem
+            placed |= request.path.endswith("/place")
+            request = script.send(answer)
+    except StopIteration:
+        return placed
 
 
 def _answered(run: str) -> list[desk.Answered]:
@@ -198,33 +243,36 @@ def _wait_until_loaded(kafka: str) -> None:
         raise typer.Exit(NOT_LOADED)
 
 
-def _wait_until_counted(run: str) -> None:
+def _wait_until_counted(run: str, placed: int) -> None:
     """Until each answered call has its disposition in ClickHouse: the last thing of a call's that
-    crm's relay publishes, but for offers and complaints, which come at once behind it."""
+    crm's relay publishes, but for offers and complaints, which come at once behind it; and until
+    the orders that were placed are there."""
     missing, since = -1, time.monotonic()
     with warehouse.connected("call_outcomes") as clickhouse:
         while True:
             ((left,),) = clickhouse.execute(
-                "SELECT count() FROM calls AS c LEFT ANTI JOIN"
+                "SELECT (SELECT count() FROM calls AS c LEFT ANTI JOIN"
                 " (SELECT client_id, call_id FROM call_outcomes WHERE disposition != '') AS o"
                 " USING (client_id, call_id)"
-                " WHERE c.answered AND startsWith(c.call_id, %(run)s)",
-                {"run": f"{run}-"},
+                " WHERE c.answered AND startsWith(c.call_id, %(run)s))"
+                " + %(placed)s"
+                " - (SELECT count() FROM orders WHERE placed AND startsWith(order_id, %(run)s))",
+                {"run": f"{run}-", "placed": placed},
             )
             if left == 0:
                 return
             if left != missing:
                 missing, since = left, time.monotonic()
             elif time.monotonic() - since > PATIENCE_S:
-                typer.echo("crm's relay or the loader stands: see relaisctl status", err=True)
+                typer.echo("a relay or the loader stands: see relaisctl status", err=True)
                 raise typer.Exit(NOT_LOADED)
             time.sleep(0.5)
 
 
 def _print_kpis(client_id: str, title: str, begins: date, ends: date) -> None:
     typer.echo(f"\n{title}, {begins} to {ends}")
-    by_topic = (kpi.By.TOPIC,) if client_id in desk.DESKS else ()
-    for by in (kpi.By.QUEUE, *by_topic, kpi.By.ALL):
+    of_desks = (kpi.By.TOPIC, kpi.By.PRODUCT) if client_id in desk.DESKS else ()
+    for by in (kpi.By.QUEUE, *of_desks, kpi.By.ALL):
         kpi.kpi(client_id, begins.isoformat(), (ends + timedelta(days=1)).isoformat(), by)
 
 

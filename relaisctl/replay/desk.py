@@ -22,12 +22,13 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request to crm; `path` is below /v1/clients/<client_id>/."""
+    """One request to a service; `path` is below /v1/clients/<client_id>/."""
 
     client_id: str
     method: str
     path: str
     body: dict[str, Any]
+    service: str = "crm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,15 @@ def customers(calls: Iterable[Answered], seed: int) -> dict[str, list[dict[str, 
     return {client_id: list(rows.values()) for client_id, rows in found.items()}
 
 
+def topic_of(call: Answered, seed: int) -> str:
+    """What a call is about; empty: nothing is said of it."""
+    below = DESKS[call.client_id].topics.get(call.queue_id)
+    if not below:
+        return ""
+    chance = Random(f"{seed}/{call.client_id}/{call.call_id}/topic")
+    return f"{call.queue_id}.{pick(chance, below)}"
+
+
 def after_call(call: Answered, seed: int) -> Iterator[Request]:
     """What the agent writes about one call, in order."""
     chance = Random(f"{seed}/{call.client_id}/{call.call_id}")
@@ -116,15 +126,14 @@ def after_call(call: Answered, seed: int) -> Iterator[Request]:
     def say(path: str, **body: Any) -> Request:
         return Request(call.client_id, "POST", f"calls/{call.call_id}/{path}", body)
 
-    below = desk.topics.get(call.queue_id)
-    if below:
-        yield say("topic", topic_id=f"{call.queue_id}.{_pick(chance, below)}")
+    if topic_id := topic_of(call, seed):
+        yield say("topic", topic_id=topic_id)
     yield say("disposition", disposition="resolved" if chance.random() < 0.9 else "call-back")
     if chance.random() < desk.offered:
         if chance.random() < ACCEPTED:
             yield say(f"offers/{desk.offer}/accepted")
         else:
-            reason = _pick(chance, REASONS)
+            reason = pick(chance, REASONS)
             until = {"not_before": f"{2027 + chance.randrange(2)}-03-01"}
             yield say(
                 f"offers/{desk.offer}/refused",
@@ -144,7 +153,7 @@ def _complaint(chance: Random, call: Answered) -> Iterator[Request]:
     about = {"kind": "agent", "id": call.agent_id} if chance.random() < 0.5 else {"kind": "product"}
     opened = {
         "complaint_id": complaint_id,
-        "severity": _pick(chance, SEVERITIES),
+        "severity": pick(chance, SEVERITIES),
         "about": about,
         "call_id": call.call_id,
         "text": "The customer was not content with what was said, and wants an answer.",
@@ -159,7 +168,8 @@ def _complaint(chance: Random, call: Answered) -> Iterator[Request]:
             yield step(f"/{complaint_id}/reject", reasons=["no-fault-found"])
 
 
-def _pick(chance: Random, weights: dict[str, int]) -> str:
+def pick(chance: Random, weights: dict[str, int]) -> str:
+    """One of them, by its weight."""
     return chance.choices(list(weights), list(weights.values()))[0]
 
 
