@@ -283,7 +283,7 @@ def _order_details(row: sa.Row[Any]) -> dict[str, str | None]:
         "status": row.status,
         "call_id": row.call_id or None,
         "visit": visit or None,
-        "visit_at": _iso(row.visit_at) if visit else None,
+        "visit_at": _iso(row.visit_at).replace("+00:00", "Z") if visit else None,
         "total": row.total or None,
         "monthly": row.monthly or None,
         "currency": row.currency or None,

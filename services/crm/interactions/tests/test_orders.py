@@ -180,7 +180,7 @@ async def test_an_order_is_one_line_from_its_draft_to_its_end(centre: Centre) ->
         "status": "fulfilled",
         "call_id": "call-1",
         "visit": "done",
-        "visit_at": "2026-09-24T16:13:20+00:00",
+        "visit_at": "2026-09-24T16:13:20Z",
         "total": "49.00",
         "monthly": "29.90",
         "currency": "EUR",
