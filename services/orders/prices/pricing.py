@@ -197,6 +197,8 @@ def _period(
 def _own(rule: PriceRule, answers: Mapping[str, Any], digits: int) -> Line | None:
     """The line of a rule with an amount of its own."""
     why = []
+    if rule.when is not None:
+        why.append(f"{rule.when.field} is {answer_key(answers.get(rule.when.field))}")
     unit = rule.amount
     if rule.field:
         key = answer_key(answers.get(rule.field))
@@ -213,8 +215,6 @@ def _own(rule: PriceRule, answers: Mapping[str, Any], digits: int) -> Line | Non
         if not number:
             return None
         why.append(f"{_plain(number)} x {unit:f}")
-    elif rule.when is not None and not rule.field:
-        why.append(f"{rule.when.field} is {answer_key(answers.get(rule.when.field))}")
     amount = _round(_EXACT.multiply(unit, number), digits)
     if amount > MAX_AMOUNT:
         raise Invalid(rule.quantity or rule.rule_id, "makes the price too high to be true")

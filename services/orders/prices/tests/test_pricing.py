@@ -72,7 +72,7 @@ INTERNET = [
         "plan", "Plan", Period.MONTHLY, field="plan", amounts={"basic": D(20), "fibre": D("39.9")}
     ),
     PriceRule("tv", "Television", Period.MONTHLY, when=When("tv", (True,)), amount=D(10)),
-    PriceRule("router", "Router", field="router", amounts={"buy": D(99)}, quantity="routers"),
+    fixed("router", "99", when=When("router", ("buy",)), quantity="routers"),
     PriceRule("setup", "Set-up", when=When("install", ("technician",)), amount=D("49")),
     percent("vat", "20", "router", "setup"),
     PriceRule("vat-monthly", "VAT", Period.MONTHLY, percent=D(20), of=("plan", "tv")),
