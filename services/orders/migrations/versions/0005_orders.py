@@ -39,6 +39,7 @@ def upgrade() -> None:
         sa.Column("visit_status", sa.Text, nullable=False),
         sa.Column("crew_id", sa.Text, nullable=False),
         sa.Column("area_id", sa.Text, nullable=False),
+        sa.Column("skill", sa.Text, nullable=False),
         sa.Column("visit_starts_at", sa.BigInteger),
         sa.Column("visit_ends_at", sa.BigInteger),
         sa.Column("visit_overdue", sa.Boolean, nullable=False),
