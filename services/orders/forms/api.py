@@ -2,7 +2,7 @@
 answers are right."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -32,6 +32,8 @@ from services.orders.forms.store import Version
 from services.orders.prices.pricing import Period
 
 FieldName = Annotated[str, Field(pattern=rf"^{f.NAME.pattern}$", examples=["plan"])]
+FieldOrNone = Annotated[str, Field(pattern=rf"^({f.NAME.pattern})?$", examples=["plan"])]
+Currency = Annotated[str, Field(pattern=r"^([A-Z]{3})?$", examples=["EUR"])]
 Code = Annotated[str, Field(pattern=rf"^{f.CODE.pattern}$", examples=["setup"])]
 Country = Annotated[str, Field(pattern=rf"^{f.COUNTRY.pattern}$", examples=["FR"])]
 Help = Annotated[Text, Field(max_length=f.MAX_TEXT)]
@@ -110,9 +112,9 @@ class PricePart(Body):
     period: Lax[Period] = Period.ONCE
     when: WhenPart | None = None
     amount: Amount | None = None
-    field: FieldName | Literal[""] = ""
+    field: FieldOrNone = ""
     amounts: dict[Key, Amount] = Field(default={}, max_length=f.MAX_AMOUNTS)
-    quantity: FieldName | Literal[""] = ""
+    quantity: FieldOrNone = ""
     percent: Percent | None = None
     of: list[Code] = Field(default=[], max_length=f.MAX_PRICES)
 
@@ -122,7 +124,7 @@ class VisitPart(Body):
 
     skill: Code
     minutes: Whole = Field(ge=f.VISIT_STEP, le=f.MAX_VISIT_MINUTES, multiple_of=f.VISIT_STEP)
-    address: FieldName | Literal[""] = ""
+    address: FieldOrNone = ""
     when: WhenPart | None = None
 
 
@@ -147,7 +149,7 @@ class FormDocument(Body):
     schema_: dict[str, Any] = Field(alias="schema")
     fields_: list[FieldPart] = Field(alias="fields", min_length=1, max_length=f.MAX_FIELDS)
     prices: list[PricePart] = Field(default=[], max_length=f.MAX_PRICES)
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | Literal[""] = ""
+    currency: Currency = ""
     visit: VisitPart | None = None
     checklist: list[PointPart] = Field(default=[], max_length=f.MAX_POINTS)
     confirmation: Lax[f.Confirmation] = f.Confirmation.CLIENT
@@ -311,7 +313,7 @@ def router(service: Forms) -> APIRouter:
     @api.get("/forms/shipped", response_model=Shipped, operation_id="listShippedForms", **read)
     async def examples(client_id: ClientOf) -> dict[str, Any]:
         """The examples that come with Relais."""
-        return {"names": shipped_names()}
+        return {"names": list(shipped_names())}
 
     @api.get(
         "/forms/shipped/{name}", response_model=ShippedForm, operation_id="getShippedForm", **read

@@ -33,7 +33,7 @@ def form_of(document: Mapping[str, Any]) -> Form:
 
 def document_of(form: Form) -> dict[str, Any]:
     """The other way round."""
-    document: dict[str, Any] = msgspec.to_builtins(form)
+    document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(form))
     document["schema"] = json.loads(form.schema)
     for field in document["fields"]:
         field["default"] = json.loads(field["default"]) if field["default"] else None

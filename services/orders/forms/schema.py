@@ -67,6 +67,10 @@ MAX_ANSWERS: Final = 64 << 10
 MAX_ANSWER_DEPTH: Final = 8
 MAX_FAULTS: Final = 100
 
+TOO_MUCH: Final = (
+    "can take too long: fewer rules and references, smaller patterns, maxItems and maxLength"
+)
+
 ANSWERS: Final = "answers"
 """Names all answers together, where no single field is at fault."""
 
@@ -293,7 +297,7 @@ class _Reading:
             total += self._own(keyword, value, f"{where}.{keyword}", schema, place)
         self._left -= total
         if self._left < 0:
-            raise Invalid(where, "is too large")
+            raise Invalid(where, TOO_MUCH)
         for child, path, times, of in self._children(schema, where, place):
             steps, depth = self.work(child, path, level + 1, of)
             total, deepest = total + times * steps, max(deepest, depth)
@@ -303,9 +307,7 @@ class _Reading:
         if level + deepest > MAX_DEPTH:
             raise Invalid(where, f"is nested deeper than {MAX_DEPTH}")
         if total > MAX_WORK:
-            raise Invalid(
-                where, "can take too long: fewer references, or smaller maxItems and maxLength"
-            )
+            raise Invalid(where, TOO_MUCH)
         return total, 1 + deepest
 
     def _follow(self, ref: object, where: str, level: int, place: _Place) -> tuple[int, int]:

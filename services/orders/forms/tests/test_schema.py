@@ -12,6 +12,7 @@ from services.orders.forms import schema as s
 from services.orders.forms.codec import form_of
 from services.orders.forms.service import shipped, shipped_names
 from services.orders.forms.tests.support import ANSWERS, make, part, when
+from services.orders.prices.pricing import quote
 
 TEXT = {"type": "string"}
 
@@ -542,3 +543,30 @@ def test_and_no_wrong_ones(name: str, other: Any, field: str) -> None:
     form = form_of(shipped(name))
     found = s.faults(form, ANSWERS[name] | other, partial=False)
     assert (field in {one for one, _ in found}) if field else found == []
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "monthly"),
+    [
+        # 3.90 + 31.4 x 2.20, and 15 % for the night.
+        ("taxi", "83.93", "0.00"),
+        ("loan-application", "0.00", "0.00"),
+        # (24.00 + 59.00 + 2 x 99.00) and (24.99 + 2.50), each with 20 % VAT.
+        ("internet-connection", "337.20", "32.99"),
+        # 9.90 once; 24.99 + 2 x 2.50 every month.
+        ("tariff-change", "9.90", "29.99"),
+    ],
+)
+def test_and_costs_what_it_says(name: str, total: str, monthly: str) -> None:
+    form = form_of(shipped(name))
+    answers = form.asked(s.with_defaults(form, ANSWERS[name]))
+    found = quote(
+        form.prices,
+        answers,
+        [],
+        product_id=name,
+        currency=form.currency,
+        digits=form.digits,
+        at=0,
+    )
+    assert (str(found.total), str(found.monthly)) == (total, monthly)
