@@ -281,7 +281,7 @@ def _crews(api: APIRouter, service: Visits) -> None:
         """The crew makes no visit any more."""
         return await service.retire(cause, crew_id)
 
-    @api.get("/crews", response_model=Listing[CrewView], operation_id="crews", tags=["crews"])
+    @api.get("/crews", response_model=Listing[CrewView], operation_id="listCrews", tags=["crews"])
     async def crews(
         client_id: ClientOf, page: PageOf, area_id: Id | None = None, skill: Id | None = None
     ) -> dict[str, Any]:
@@ -296,7 +296,7 @@ def _crews(api: APIRouter, service: Visits) -> None:
         )
         return page.of(list(map(_crew, rows)), key=lambda each: (each.crew_id,))
 
-    @api.get("/crews/{crew_id}", response_model=CrewView, operation_id="crew", tags=["crews"])
+    @api.get("/crews/{crew_id}", response_model=CrewView, operation_id="getCrew", tags=["crews"])
     async def crew(client_id: ClientOf, crew_id: Id) -> CrewView:
         return _crew(await service.crew(client_id, crew_id))
 
@@ -320,7 +320,7 @@ def _areas(api: APIRouter, service: Visits) -> None:
         """No address leads there any more; what is booked stays booked."""
         return await service.dissolve(cause, area_id)
 
-    @api.get("/areas", response_model=Listing[AreaView], operation_id="areas", tags=["areas"])
+    @api.get("/areas", response_model=Listing[AreaView], operation_id="listAreas", tags=["areas"])
     async def areas(client_id: ClientOf, page: PageOf) -> dict[str, Any]:
         """By id."""
         after = page.after(str)
@@ -333,7 +333,7 @@ def _visits(api: APIRouter, service: Visits) -> None:
     @api.get(
         "/visits/slots",
         response_model=Slots,
-        operation_id="slots",
+        operation_id="listSlots",
         dependencies=[require("partner")],
         tags=["visits"],
     )
@@ -357,7 +357,9 @@ def _visits(api: APIRouter, service: Visits) -> None:
         )
         return Slots(slots=list(map(_slot, found)))
 
-    @api.get("/visits", response_model=Listing[BookedView], operation_id="visits", tags=["visits"])
+    @api.get(
+        "/visits", response_model=Listing[BookedView], operation_id="listVisits", tags=["visits"]
+    )
     async def visits(
         client_id: ClientOf,
         page: PageOf,

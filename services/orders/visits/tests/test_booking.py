@@ -543,6 +543,23 @@ async def test_who_cannot_have_a_slot_finds_one_of_the_next(desk: Desk) -> None:
     await apart(desk)
 
 
+async def test_who_wants_what_is_being_freed_waits_for_it(desk: Desk, visits: Visits) -> None:
+    await desk.crew("van", week=one_day(10, 16))
+    await desk.book(TUESDAY, "v-1")
+    waiting: list[asyncio.Task[Booking]] = []
+
+    async def move(tx: Transaction) -> Answer:
+        there = us("2026-11-24T14:00")
+        await visits.book(tx, "o-1", "v-2", FIBRE, there, replacing="v-1")
+        waiting.append(asyncio.create_task(desk.book(TUESDAY, "v-3")))
+        await asyncio.sleep(0.2)
+        assert not waiting[0].done()
+        return {}
+
+    await visits.events.run(desk.cause, move)
+    assert (await waiting[0]).visit_id == "v-3"
+
+
 async def test_one_visit_is_booked_once(desk: Desk) -> None:
     for crew in range(8):
         await desk.crew(f"van-{crew}")
