@@ -7,6 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -55,6 +56,36 @@ ANSWERS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+BETWEEN: dict[str, Callable[[Any], object]] = {
+    "another street": lambda life: life.give("home", MARAIS),
+    "another town": lambda life: life.give("home", LYON),
+    "another town, confirmed": lambda life: (
+        life.give("home", LYON),
+        life.confirm_address("home"),
+    ),
+    "no crew": lambda life: life.save({"install": "self"}),
+    "no crew, told": lambda life: (life.save({"install": "self"}), life.tick("socket")),
+    "another plan": lambda life: life.save({"plan": "slow"}),
+    "no answer": lambda life: life.save({"plan": None}),
+    "an invoice": lambda life: life.save({"invoice": "paper"}),
+    "another visit": lambda life: life.schedule(5, o.Moved.CUSTOMER),
+    "no visit": lambda life: life.release(),
+    "a discount": lambda life: life.promotion("short", True),
+    "a discount, told, over": lambda life: (
+        life.promotion("short", True),
+        life.tick("amount"),
+        life.time_goes_by(59),
+    ),
+    "a discount, told, withdrawn": lambda life: (
+        life.promotion("short", True),
+        life.tick("amount"),
+        life.promotion_withdrawn(),
+    ),
+    "not told": lambda life: life.untick("passport"),
+    "too late": lambda life: life.time_goes_by(60),
+}
+
+
 class Life(RuleBasedStateMachine):
     """One order. `now` goes forward, and sometimes a little back, as clocks of two machines do."""
 
@@ -92,8 +123,8 @@ class Life(RuleBasedStateMachine):
         """Most lives begin further on: little can be done with an order that there is not."""
         if far > 0:
             self.draft({"plan": "slow", "install": "crew"})
-        if far > 3:
-            self.take_and_place(False)
+        if far > 4:
+            self.take_and_place("")
 
     @rule(minutes=st.sampled_from([1, 10, 20, 30, -1, 59, 60, 400, 15 * 24 * 60]))
     def time_goes_by(self, minutes: int) -> None:
@@ -162,18 +193,20 @@ class Life(RuleBasedStateMachine):
         self.do(o.PlaceOrder(self.now, self.law))
 
     @precondition(lambda self: self.state.status is o.Status.DRAFT)
-    @rule(move=st.booleans())
-    def take_and_place(self, move: bool) -> None:
-        """What an agent does who is in a hurry: placed orders are rare otherwise."""
+    @rule(between=st.sampled_from(["", "", *BETWEEN]))
+    def take_and_place(self, between: str) -> None:
+        """What an agent does who is in a hurry, and what may come just before the last step:
+        placed orders would be rare otherwise, and nearly wrong ones, too."""
         self.do(o.SaveAnswers(self.now, self.law, {"plan": "fast", "install": "crew"}))
         self.give("home", PARIS)
         self.confirm_address("home")
-        if "post" in self.state.addresses or self.state.values.get("invoice") == "paper":
+        if self.state.values.get("invoice") == "paper":
             self.give("post", PARIS)
-        if self.state.visit is None or move:
+        if self.state.visit is None:
             self.schedule(3, o.Moved.CUSTOMER)
         for point in POINTS:
             self.tick(point)
+        BETWEEN.get(between, lambda _: None)(self)
         self.place()
 
     @rule(reference=st.sampled_from(["", "r-1", "r-2"]))
@@ -375,9 +408,21 @@ class AutomaticLife(Life):
     form = AUTOMATIC
 
 
+@pytest.mark.parametrize("between", BETWEEN)
+@pytest.mark.parametrize("begun", [Life, AutomaticLife])
+def test_just_before_the_last_step(begun: type[Life], between: str) -> None:
+    life = begun()
+    life.draft({})
+    life.take_and_place(between)
+    life.the_total_fits_the_lifecycle()
+    life.the_visit_fits_the_lifecycle()
+    life.the_checklist_fits_the_lifecycle()
+    life.teardown()
+
+
 _SETTINGS = settings(
-    max_examples=50,
-    stateful_step_count=40,
+    max_examples=60,
+    stateful_step_count=30,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
