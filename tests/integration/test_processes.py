@@ -168,15 +168,22 @@ async def report_a_call_that_nobody_answers(grpc_port: int) -> None:
             )
 
 
-async def complain(http: str, token: str) -> None:
-    """And say who: something for both topics of crm."""
+COMPLAINT = (
+    ("customers", {"name": "Ann Example"}),
+    ("complaints", {"severity": "low", "text": "too slow"}),
+)
+"""Something for both topics of crm."""
+ORDER = (
+    ("forms/shipped/taxi", None),
+    ("orders", {"product_id": "taxi", "customer_id": "k-1"}),
+)
+
+
+async def post(http: str, token: str, bodies: Sequence[tuple[str, object]]) -> None:
     headers = {"authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(base_url=http, headers=headers, trust_env=False) as crm:
-        for path, body in (
-            ("customers", {"name": "Ann Example"}),
-            ("complaints", {"severity": "low", "text": "too slow"}),
-        ):
-            (await crm.post(f"/v1/clients/{CLIENT}/{path}", json=body)).raise_for_status()
+    async with httpx.AsyncClient(base_url=http, headers=headers, trust_env=False) as api:
+        for path, body in bodies:
+            (await api.post(f"/v1/clients/{CLIENT}/{path}", json=body)).raise_for_status()
 
 
 async def send_rubbish(kafka: str) -> None:
@@ -191,8 +198,9 @@ async def send_rubbish(kafka: str) -> None:
 def test_processes_read_and_write_what_topics_yaml_says(running: Running) -> None:
     asyncio.run(register_client(running.engines.kafka))
     asyncio.run(report_a_call_that_nobody_answers(running.ports.routing_grpc))
-    crm = running.services.addresses["crm-api"]
-    asyncio.run(complain(crm, token_of(running.services, [CLIENT])))
+    token = token_of(running.services, [CLIENT])
+    for api, bodies in (("crm-api", COMPLAINT), ("orders-api", ORDER)):
+        asyncio.run(post(running.services.addresses[api], token, bodies))
     asyncio.run(send_rubbish(running.engines.kafka))
     wanted = {service.name: declared(service.name) for service in SERVICES}
     end = time.monotonic() + ALL_SEEN_S
@@ -212,7 +220,7 @@ def test_probes_of_the_manifests_are_answered(running: Running, service: Service
             assert answer.status == 200
 
 
-@pytest.mark.parametrize("port", ["routing_grpc", "crm_grpc"])
+@pytest.mark.parametrize("port", ["routing_grpc", "crm_grpc", "orders_grpc"])
 def test_grpc_probe_of_the_manifests_is_answered(running: Running, port: str) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{getattr(running.ports, port)}") as channel:
         answer = HealthStub(channel).Check(HealthCheckRequest(), timeout=5)
