@@ -473,6 +473,29 @@ def test_no_promotion_more_makes_anything_dearer(
                 assert own[line.line_id] <= line.amount
 
 
+@settings(max_examples=1_000, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=2, max_size=5), st.integers(1, 30), st.integers(1, 9))
+def test_what_less_is_left_of_is_taxed_less(amounts: list[int], off: int, off_first: int) -> None:
+    """Whole units, so that what is left over after sharing is large; each line's tax, of 100 %,
+    shows what is left of it."""
+    ids = [f"r{number}" for number in range(len(amounts))]
+    rules = [fixed(id, str(amount)) for id, amount in zip(ids, amounts, strict=True)]
+    rules += [percent(f"tax-{id}", "100", id) for id in ids]
+    shared = promotion("shared", amount=D(off))
+
+    def taxes(*promotions: Promotion) -> list[Decimal]:
+        lines = {
+            line.line_id: line.amount
+            for line in price(rules, promotions=list(promotions), digits=0).lines
+        }
+        return [lines[f"tax-{id}"] for id in ids]
+
+    before = taxes(shared)
+    after = taxes(shared, promotion("first", amount=D(off_first), of=("r0",)))
+    assert sum(before) == max(sum(amounts) - off, 0)
+    assert all(less <= more for less, more in zip(after, before, strict=True))
+
+
 def test_every_order_of_promotions_gives_the_same() -> None:
     rules = [fixed("a", "3.33"), fixed("b", "0.07"), fixed("c", "10"), percent("t", "19", "a", "b")]
     promotions = [
