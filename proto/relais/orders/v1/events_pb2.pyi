@@ -469,7 +469,7 @@ class PriceLine(_message.Message):
     """A decimal."""
     monthly: _builtins.bool
     discount: _builtins.bool
-    """A promotion's line; its amount is below zero."""
+    """A promotion's line; its amount is zero or less."""
     @_builtins.property
     def unit(self) -> Global___Money: ...
     @_builtins.property
