@@ -9,7 +9,7 @@ import msgspec
 
 from eventkit.decider import Invalid
 from services.orders.forms.form import Form
-from services.orders.forms.schema import text_of
+from services.orders.forms.profile import text_of
 from services.orders.prices.currency import digits
 
 

@@ -13,7 +13,9 @@ import httpx
 import pytest
 
 from eventkit.callers import Role
+from eventkit.decider import Invalid
 from eventkit.http import serve
+from services.orders.forms import profile as p
 from services.orders.forms import schema as s
 from services.orders.forms.codec import form_of
 from services.orders.forms.service import Forms
@@ -243,10 +245,10 @@ async def test_hostile_names_of_answers(real: Api) -> None:
 
 
 def many(nodes: list[Any]) -> list[Any]:
-    while len(nodes) > s.MAX_ENUM:
+    while len(nodes) > p.MAX_ENUM:
         nodes = [
-            {"allOf": nodes[first : first + s.MAX_ENUM]}
-            for first in range(0, len(nodes), s.MAX_ENUM)
+            {"allOf": nodes[first : first + p.MAX_ENUM]}
+            for first in range(0, len(nodes), p.MAX_ENUM)
         ]
     return nodes
 
@@ -292,11 +294,11 @@ def test_the_most_work_that_is_allowed_is_done_in_time(name: str) -> None:
     def is_allowed(count: int) -> bool:
         try:
             s.check({"type": "object", "properties": {"a": one(count)}})
-        except s.Invalid:
+        except Invalid:
             return False
         return True
 
-    allowed, refused = 1, 2 * s.MAX_WORK
+    allowed, refused = 1, 2 * p.MAX_WORK
     while refused - allowed > 1 + allowed // 20:
         middle = (allowed + refused) // 2
         if is_allowed(middle):

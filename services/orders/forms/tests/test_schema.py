@@ -8,8 +8,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from eventkit.decider import Invalid
+from services.orders.forms import profile as p
 from services.orders.forms import schema as s
 from services.orders.forms.codec import form_of
+from services.orders.forms.formats import FORMATS
 from services.orders.forms.service import shipped, shipped_names
 from services.orders.forms.tests.support import ANSWERS, make, part, when
 from services.orders.prices.pricing import quote
@@ -38,7 +40,7 @@ def faults(
     [
         of(TEXT),
         {"type": "object"},
-        of(TEXT, **{"$schema": s.DRAFT, "title": "A", "$comment": "c"}),
+        of(TEXT, **{"$schema": p.DRAFT, "title": "A", "$comment": "c"}),
         of(TEXT, additionalProperties=False, required=["a"]),
         of({"type": "string", "minLength": 1, "maxLength": 9, "pattern": r"^\d{5}$"}),
         of({"type": "string", "enum": ["x", "y"], "examples": ["x"], "description": "d"}),
@@ -311,7 +313,7 @@ def test_one_answer(one: Any, good: list[Any], bad: list[Any]) -> None:
             assert faults({"a": one}, {"a": answer}, partial=partial), answer
 
 
-@pytest.mark.parametrize("format", s.FORMATS)
+@pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("answer", [1, None, [], {}])
 def test_a_format_is_of_texts(format: str, answer: Any) -> None:
     one = {"type": "array", "items": {"format": format}}

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from eventkit.decider import Invalid
+from services.orders.forms import profile as p
 from services.orders.forms import schema as s
 from services.orders.forms.codec import form_of
 from services.orders.forms.form import Form
+from services.orders.forms.formats import FORMATS
 from services.orders.forms.tests.support import document, make, part, when
 
 # Making a schema takes longer than checking it.
@@ -218,14 +220,14 @@ def _alone(schema: Any, name: str) -> Draft202012Validator:
 
 # Whatever somebody sends.
 
-KEYS = st.sampled_from([*sorted(s.KEYWORDS), "$defs", "$schema", *NAMES, "Ann Ö", ""])
+KEYS = st.sampled_from([*sorted(p.KEYWORDS), "$defs", "$schema", *NAMES, "Ann Ö", ""])
 ANYTHING = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
     | st.floats()
     | st.text(max_size=5)
-    | st.sampled_from([*s.TYPES, *s.FORMATS, "#/$defs/a", "(a+)+$", "(?=a)", 10**400, "\ud800"]),
+    | st.sampled_from([*p.TYPES, *FORMATS, "#/$defs/a", "(a+)+$", "(?=a)", 10**400, "\ud800"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=12,
 )
