@@ -519,7 +519,12 @@ def _taking(api: APIRouter, service: s.Orders) -> None:
 
 
 def _visits(api: APIRouter, service: s.Orders) -> None:
-    @api.get("/{order_id}/slots", response_model=Slots, operation_id="listOrderSlots")
+    @api.get(
+        "/{order_id}/slots",
+        response_model=Slots,
+        operation_id="listOrderSlots",
+        responses=problems(409),
+    )
     async def slots(
         client_id: ClientOf,
         order_id: Id,

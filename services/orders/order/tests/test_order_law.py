@@ -250,6 +250,11 @@ class Life(RuleBasedStateMachine):
         id = f"v-{self.visits - back}" if current is None or back else current.visit_id
         self.do(o.ReportVisit(self.now, id, missed))
 
+    @rule(sure=st.integers(0, 9))
+    def forget(self, sure: int) -> None:
+        if sure == 9:
+            self.do(o.ForgetCustomer(self.now))
+
     @rule(outcome=st.sampled_from(o.AfterSale))
     def after_sale(self, outcome: o.AfterSale) -> None:
         self.do(o.ReportAfterSale(self.now, self.law, outcome, "withdrawn"))
