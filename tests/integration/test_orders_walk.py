@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from relaisctl.secrets import ensure_secrets
 from relaisctl.stack import Stack
 from relaisctl.stack.services import SERVICES, check_ready, environment
 from tests.integration.conftest import ROOT, Engines
-from tests.integration.walk import Shell, Step, steps
+from tests.integration.walk import Shell, Step, environment_of, steps
 
 PAGE = ROOT / "docs" / "subsystems" / "orders-walk.md"
 AHEAD = Path(__file__).with_name("ahead.py")
@@ -41,7 +40,7 @@ class Walk:
     def shell(self) -> Iterator[Shell]:
         self._clock.write_text("0", encoding="utf-8")
         self._services.start(AROUND)
-        with self._orders(), Shell(self._environment(), self._folder) as shell:
+        with self._orders(), Shell(environment_of(self._services), self._folder) as shell:
             yield shell
 
     @contextmanager
@@ -71,23 +70,6 @@ class Walk:
             finally:
                 process.terminate()
                 process.wait(30)
-
-    def _environment(self) -> dict[str, str]:
-        settings, addresses = self._services.settings, self._services.addresses
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        return {
-            **{name: value for name, value in os.environ.items() if name != "RELAIS_TOKEN"},
-            **ensure_secrets(settings.home),
-            "PATH": path,
-            "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}",
-            "NO_PROXY": "*",
-            "RELAIS_HOME": str(settings.home),
-            "RELAIS_KAFKA": addresses["kafka"],
-            "RELAIS_POSTGRES": addresses["postgres"],
-            "RELAIS_CLICKHOUSE": addresses["clickhouse"],
-            "RELAIS_CRM": addresses["crm-api"],
-            "RELAIS_ORDERS": addresses["orders-api"],
-        }
 
     def run(self, shell: Shell, step: Step) -> str:
         """What it prints here."""

@@ -6,13 +6,19 @@ of an object. Moments and random ids are other ones in every run, so any of thei
 """
 
 import json
+import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from relaisctl.secrets import ensure_secrets
+from relaisctl.stack import Stack
+from tests.integration.conftest import ROOT
 
 LEFT_OUT = "…"
 _STEP = re.compile(
@@ -73,6 +79,24 @@ def rewritten(page: str, real: Sequence[str]) -> str:
         return f"{found[0][: begins - at]}{text}\n{found[0][ends - at :]}"
 
     return _STEP.sub(paste, page)
+
+
+def environment_of(services: Stack) -> dict[str, str]:
+    """That of an operator of these services: relaisctl is found, and finds them."""
+    settings, addresses = services.settings, services.addresses
+    return {
+        **{name: value for name, value in os.environ.items() if name != "RELAIS_TOKEN"},
+        **ensure_secrets(settings.home),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}",
+        "NO_PROXY": "*",
+        "RELAIS_HOME": str(settings.home),
+        "RELAIS_KAFKA": addresses["kafka"],
+        "RELAIS_POSTGRES": addresses["postgres"],
+        "RELAIS_CLICKHOUSE": addresses["clickhouse"],
+        "RELAIS_CRM": addresses["crm-api"],
+        "RELAIS_ORDERS": addresses["orders-api"],
+    }
 
 
 class Shell:
@@ -177,7 +201,8 @@ def _dump(value: Any, indent: int = 0) -> str:
     pad = " " * (indent + 2)
     if isinstance(value, dict):
         items = [
-            f"{pad}{json.dumps(name)}: {_dump(each, indent + 2)}" for name, each in value.items()
+            f"{pad}{json.dumps(name, ensure_ascii=False)}: {_dump(each, indent + 2)}"
+            for name, each in value.items()
         ]
         return "{\n" + ",\n".join(items) + "\n" + " " * indent + "}"
     items = [pad + _dump(each, indent + 2) for each in value]
