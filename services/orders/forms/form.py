@@ -321,6 +321,8 @@ def _check_visit(form: Form, visit: VisitNeed) -> None:
         field = fields.get(visit.address)
         if field is None or field.kind is not FieldKind.ADDRESS:
             raise Invalid("visit.address", "is no field with an address")
+        if field.shown_when not in (None, visit.when):
+            raise Invalid("visit.address", "is not asked for wherever the visit is needed")
 
 
 def _check_checklist(form: Form) -> None:

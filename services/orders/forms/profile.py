@@ -60,6 +60,8 @@ TOO_MUCH: Final = (
 
 NAMELIKE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _KEYWORDLIKE: Final = re.compile(r"\$?[A-Za-z]{1,40}")
+# In JSON text, and not a backslash that is followed by these characters.
+_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _REF: Final = re.compile(r"#/\$defs/([A-Za-z_][A-Za-z0-9_.-]{0,63})")
 
 TYPES: Final = {
@@ -112,7 +114,7 @@ def text_of(schema: object, where: str = "schema") -> str:
         raise Invalid(where, "is no JSON: a number or a text that cannot be") from None
     if size > MAX_SCHEMA:
         raise Invalid(where, f"is more than {MAX_SCHEMA} bytes")
-    if "\\u0000" in text:
+    if _NUL.search(text):
         raise Invalid(where, "has a NUL character")
     return text
 
@@ -128,6 +130,7 @@ def check(schema: object) -> None:
 
 
 def read(schema: object) -> "Reading":
+    """What a schema says; it has been `text_of` before. Raises Invalid."""
     if not isinstance(schema, dict) or schema.get("type") != "object":
         raise Invalid("schema", 'must be an object schema: "type": "object"')
     if schema.get("$schema", DRAFT) != DRAFT:

@@ -262,6 +262,17 @@ def test_it_may_be_zero_or_have_decimals(one: Any) -> None:
     check_form(make({"n": one}, currency="EUR", prices=[price(amount="1.00", quantity="n")]))
 
 
+def test_the_address_of_a_visit_is_asked_for_wherever_there_is_one() -> None:
+    def shown(*field: Any) -> f.Form:
+        where = part("where", kind="address", shown_when=when(*field) if field else None)
+        return full(fields=[part("plan"), where, *(part(name) for name in list(PROPERTIES)[1:])])
+
+    for form in (shown(), shown("plan", "fibre")):
+        check_form(form)
+    with pytest.raises(Invalid, match=r"visit.address: is not asked for"):
+        check_form(shown("plan", "dsl"))
+
+
 def test_a_currency_that_is_none_is_refused() -> None:
     with pytest.raises(Invalid, match="currency"):
         full(currency="XXQ")
