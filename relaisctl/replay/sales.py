@@ -78,7 +78,7 @@ def _tariff(chance: Random) -> dict[str, Any]:
 
 PRODUCTS = {
     ("amber-taxi", "orders.new"): Product(
-        "taxi", 0.9, _taxi, ("pickup", "destination"), False, False,
+        "taxi", 0.6, _taxi, ("pickup", "destination"), False, False,
         ("waited-too-long", "changed-mind"), ("not-driven", "not-paid"),
     ),
     ("meridian-bank", "loans.terms"): Product(
