@@ -96,6 +96,15 @@ class SaveBody(Body):
     answers: Answers
 
 
+class TickBody(Body):
+    """said: what was told with the point, as the order showed it in `says`; refused where it is
+    something else by now. Left out: what it says now."""
+
+    model_config = example(said="99.60 EUR, monthly 34.97 EUR")
+
+    said: Annotated[Text, Field(max_length=500)] | None = None
+
+
 class PromotionBody(Body):
     model_config = example(promotion_id="spring-10")
 
@@ -503,9 +512,11 @@ def _taking(api: APIRouter, service: s.Orders) -> None:
         return await service.remove_promotion(cause, order_id, promotion_id)
 
     @api.post("/{order_id}/points/{point_id}/tick", operation_id="tickOrderPoint", **_doing(Ticked))
-    async def tick(cause: CauseOf, order_id: Id, point_id: Code) -> Answer:
+    async def tick(
+        cause: CauseOf, order_id: Id, point_id: Code, body: TickBody | None = None
+    ) -> Answer:
         """The customer was told, with the visit or the amount as they are now."""
-        return await service.tick(cause, order_id, point_id)
+        return await service.tick(cause, order_id, point_id, body.said if body else None)
 
     @api.post("/{order_id}/points/{point_id}/untick", operation_id="untickOrderPoint", **_doing())
     async def untick(cause: CauseOf, order_id: Id, point_id: Code) -> Answer:

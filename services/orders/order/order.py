@@ -243,10 +243,13 @@ class RemovePromotion:
 
 @dataclass(frozen=True, slots=True)
 class TickPoint:
+    """said: what was told with it, so that nothing else is noted; None: whatever it says now."""
+
     at: int
     rules: Rules
     point_id: str
     by: str
+    said: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -905,7 +908,9 @@ def _save(
 ) -> list[Event]:
     """shown: the fields that were asked until now."""
     form, before = rules.form, state.values
-    wanted = {name: value for name, value in given.items() if value is not None}
+    wanted = {name: _plain(value) for name, value in given.items() if value is not None}
+    if any(form.field(name) is None for name in given.keys() - wanted.keys()):
+        raise Invalid("answers", "takes back what is no field of the form")
     after = {name: value for name, value in before.items() if name not in given} | wanted
     # What is not asked any more has no answer; what is answered ahead of its question keeps it.
     gone = shown - _shown(form, after) - wanted.keys()
@@ -949,6 +954,11 @@ def _with_defaults(form: Form, answers: Mapping[str, Any], known: Set[str]) -> d
         if new and one.name in _shown(form, filled):
             filled[one.name] = json.loads(one.default)
     return filled
+
+
+def _plain(value: object) -> object:
+    """2.0 is the same number as 2, to JSON Schema too; and one answer is one text."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _text(value: object) -> str:
@@ -1052,6 +1062,9 @@ def _(command: TickPoint, state: Order, now: int) -> list[Event]:
             raise Rejected("the visit is not booked", "visit")
         price(state, rules, now)  # raises, and says why
     assert says is not None
+    if command.said not in (None, says):
+        reason = f"the point {point.point_id} says something else now"
+        raise Rejected(reason, "said", more={"says": says})
     tick = state.ticks.get(point.point_id)
     if tick is not None and tick.said == says:
         return []

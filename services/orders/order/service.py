@@ -258,11 +258,14 @@ class Orders:
             cause, order_id, lambda t: o.RemovePromotion(t.at, t.rules, promotion_id)
         )
 
-    async def tick(self, cause: Cause, order_id: str, point_id: str) -> Answer:
-        """The customer was told. Also: said, the visit or the amount that was told with it."""
+    async def tick(
+        self, cause: Cause, order_id: str, point_id: str, said: str | None = None
+    ) -> Answer:
+        """The customer was told. said: the visit or the amount that was told with it; Rejected
+        where it is another one now. None: as it is now. Also: said."""
 
         async def steps(taking: _Taking) -> Answer:
-            taking.do(o.TickPoint(taking.at, taking.rules, point_id, cause.actor))
+            taking.do(o.TickPoint(taking.at, taking.rules, point_id, cause.actor, said))
             return {"said": taking.state.ticks[point_id].said}
 
         return await self._change(cause, order_id, steps)

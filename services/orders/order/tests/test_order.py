@@ -219,6 +219,7 @@ ANOTHER = o.DraftOrder(T0, RULES, replace(ORIGIN, customer_id="cu-2"))
         # The checklist.
         (DRAFT, tick(point_id="when"), "the visit is not booked"),
         (DRAFT, tick(point_id="socket"), "not among what is told"),
+        (READY, o.TickPoint(T0, RULES, "amount", "a", "9.00 EUR"), "says something else now"),
         # Addresses and promotions.
         (DRAFT, yes(), "the address home has not been given"),
         (DRAFT, give(name="post"), "is not asked for"),
@@ -317,6 +318,7 @@ def test_a_promotion_that_is_over_or_withdrawn_is_not_placed() -> None:
         (DRAFT, save(routers=True), "answers.routers"),
         (DRAFT, save(unknown=1), "answers.unknown"),
         (DRAFT, save(home="1 rue A"), "answers.home"),
+        (DRAFT, save(unknown=None), "answers"),
         (DRAFT, save(note="\0"), "answers.note"),
         (DRAFT, save(note="\ud800"), "answers.note"),
         (DRAFT, save(note=float("nan")), "answers.note"),
@@ -374,6 +376,7 @@ def test_no_such_thing(given: Sequence[o.Command], when: o.Command, what: str) -
         ((), DRAFT[0]),
         (DRAFT, save(plan="slow", note="x")),
         (DRAFT, save(note=None)),
+        (DRAFT, save(routers=1.0)),
         (DRAFT, give()),
         ((*DRAFT, give()), yes()),
         (DRAFT, apply()),
