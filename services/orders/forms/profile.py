@@ -174,6 +174,8 @@ class Reading:
     """(path, field) wherever a field is named."""
     chosen: list[tuple[str, str]] = field(default_factory=list)
     """(path, field) wherever a field is required as a choice."""
+    steps: dict[str, int] = field(default_factory=dict)
+    """Of each property of the answers, by its path."""
     _left: int = MAX_WORK
     """What is left for reading the schema itself, each definition once for each place."""
     _read: dict[tuple[str, _Place], tuple[int, int]] = field(default_factory=dict)
@@ -204,6 +206,8 @@ class Reading:
             raise Invalid(where, TOO_MUCH)
         for child, path, times, of in self._children(schema, where, place):
             steps, depth = self.work(child, path, level + 1, of)
+            if level == 1 and of is _VALUE:
+                self.steps[path] = steps
             total, deepest = total + times * steps, max(deepest, depth)
         if "$ref" in schema:
             steps, depth = self._follow(schema["$ref"], f"{where}.$ref", level, place)

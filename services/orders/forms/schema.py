@@ -6,7 +6,7 @@ What a schema may say, and why neither it nor answers can take long: profile.py.
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 from itertools import islice
@@ -42,6 +42,8 @@ __all__ = ["ANSWERS", "check", "check_form", "faults", "with_defaults"]
 
 ANSWERS: Final = "answers"
 """Names all answers together, where no single field is at fault."""
+MAX_TRIED: Final = 50_000
+"""Steps (profile.py) of trying the values that a form names."""
 MAX_ANSWERS: Final = 64 << 10
 """Bytes of all answers together, about."""
 MAX_ANSWER_DEPTH: Final = 8
@@ -76,28 +78,51 @@ def check_form(form: Form) -> None:
     for where, name in reading.chosen:
         if fields[name].shown_when is not None:
             raise Invalid(where, f"requires {name} as a choice, and it is not always asked")
-    rules = _ready(form.schema)
+    trial = _Trial(_ready(form.schema), reading.steps)
     for number, one in enumerate(form.fields):
         if one.kind is FieldKind.VALUE:
-            _check_field(f"fields.{number}", one, schema, rules)
+            _check_field(f"fields.{number}", one, schema, trial)
     for where, when in _conditions(form):
         for value in when.is_in:
-            if not rules.allow(when.field, value):
+            if not trial.allows(when.field, value):
                 raise Invalid(f"{where}.is_in", "has a value that the schema does not allow")
     for number, rule in enumerate(form.prices):
         where = f"prices.{number}"
         kind = _type(schema, rule.field)
         for key in rule.amounts:
-            if not rules.allow(rule.field, _answer_of(key, kind)):
+            if not trial.allows(rule.field, _answer_of(key, kind)):
                 raise Invalid(f"{where}.amounts", "has an answer that the schema does not allow")
         if rule.quantity:
             _check_quantity(f"{where}.quantity", rule.quantity, schema)
 
 
-def _check_field(where: str, one: Field, schema: Mapping[str, Any], rules: "_Rules") -> None:
+@dataclass
+class _Trial:
+    """Tries the values that a form names: each once, and not without end."""
+
+    rules: "_Rules"
+    steps: Mapping[str, int]
+    left: int = MAX_TRIED
+    tried: dict[tuple[str, str], bool] = field(default_factory=dict)
+
+    def allows(self, name: str, value: Any) -> bool:
+        """Whether an answer to a field is right by itself. Raises Invalid."""
+        if _unbounded({name: value}):
+            return False
+        key = (name, json.dumps(value))
+        if key not in self.tried:
+            where = f"schema.properties.{name}"
+            self.left -= self.steps[where]
+            if self.left < 0:
+                raise Invalid(where, "has too many rules to try all values that the form names")
+            self.tried[key] = self.rules.allow(name, value)
+        return self.tried[key]
+
+
+def _check_field(where: str, one: Field, schema: Mapping[str, Any], trial: _Trial) -> None:
     if one.name not in schema.get("properties", {}):
         raise Invalid(f"{where}.name", "is no property of the schema")
-    if one.default and not rules.allow(one.name, _default(where, one.default)):
+    if one.default and not trial.allows(one.name, _default(where, one.default)):
         raise Invalid(f"{where}.default", "is not allowed by the schema")
     kind = _type(schema, one.name)
     coded = kind in ("boolean", "integer") or (

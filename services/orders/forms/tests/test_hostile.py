@@ -19,7 +19,7 @@ from services.orders.forms import profile as p
 from services.orders.forms import schema as s
 from services.orders.forms.codec import form_of
 from services.orders.forms.service import Forms
-from services.orders.forms.tests.support import MAX_BODY, Api, application, document
+from services.orders.forms.tests.support import MAX_BODY, Api, application, document, part
 
 BUDGET_S = 1.0
 TEXT = {"type": "string"}
@@ -191,6 +191,25 @@ async def test_a_pattern_that_could_take_long_is_refused_by_its_size(real: Api) 
     assert (await timed(real, "/products/p/forms", document({"a": shorter}))).status_code == 201
 
 
+async def test_a_form_that_names_many_values_is_refused_where_each_takes_long(real: Api) -> None:
+    heavy = {"type": "string", "anyOf": many([{"minLength": 9}] * 4_000), "maxLength": 20}
+    prices = [
+        {
+            "rule_id": f"r{number}",
+            "label": "R",
+            "field": "a",
+            "amounts": {f"answer {number} {other}": "1" for other in range(200)},
+        }
+        for number in range(50)
+    ]
+    form = document({"a": heavy}, currency="EUR", prices=prices)
+    answer = await timed(real, "/products/p/forms", form)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "schema.properties.a"
+    easy = document({"a": TEXT}, currency="EUR", prices=prices)
+    assert (await timed(real, "/products/p/forms", easy)).status_code == 201
+
+
 ANSWERS = {
     "deep": text(100_000, "[", "]"),
     "deep, and just read": text(400, "[", "]"),
@@ -310,3 +329,21 @@ def test_the_most_work_that_is_allowed_is_done_in_time(name: str) -> None:
         begun = time.process_time()
         work()
         assert time.process_time() - begun < BUDGET_S
+
+
+async def test_nothing_is_unforeseen_at_the_edge_of_what_can_be_read(api: Api) -> None:
+    """Where Python has just not given up: which of the readers does so is a matter of the stack."""
+    await api.publish("p", document({"a": TEXT}))
+    statuses = set()
+    for depth in [*range(780, 1_000, 4), 2_000]:
+        lists = text(depth, "[", "]")
+        default = json.dumps(document({"a": TEXT}, [part("a", default="HERE")]))
+        for path, body in (
+            ("/forms/check", with_one(text(depth // 2, '{"not":', "}", "{}"))),
+            ("/forms/check", with_one(f'{{"type": "string", "examples": {lists}}}')),
+            ("/forms/check", default.replace('"HERE"', lists).encode()),
+            ("/products/p/forms/versions/1/faults", f'{{"answers": {{"a": {lists}}}}}'.encode()),
+        ):
+            answer = await timed(api, path, content=body, headers=JSON)
+            statuses.add(answer.status_code)
+    assert statuses == {200, 422}
