@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +14,7 @@ from eventkit.callers import Role
 from relaisctl.api_client import OrdersClient
 from relaisctl.explain import InputError, explained
 from relaisctl.options import Client, Output, an_id
-from relaisctl.show import Format, counts, print_table
+from relaisctl.show import Format, counts, moment, print_rows, print_table
 
 MAX_BYTES = 512 << 10
 """Of a form's file: orders takes no more."""
@@ -59,8 +61,9 @@ def show(
     if format is Format.JSON:
         _print_json(found)
         return
-    counts([(name, str(found[name])) for name in ("product_id", "version", "published_at")])
-    print_form(found["form"])
+    published = moment(found["published_at"])
+    about = {"product": product, "version": str(found["version"]), "published": published}
+    print_form(found["form"], about)
 
 
 @app.command()
@@ -133,37 +136,51 @@ def shipped(
         print_form(form)
 
 
-def print_form(form: dict[str, Any]) -> None:
-    """What people want to know of a form."""
+def print_form(form: dict[str, Any], about: Mapping[str, str] = MappingProxyType({})) -> None:
+    """What people want to know of a form. about: what is known beside it."""
     visit = form["visit"]
-    counts(
-        [
-            ("title", form["title"]),
-            ("confirmed by", form["confirmation"]),
-            ("visit", f"{visit['skill']}, {visit['minutes']} min" if visit else ""),
-            ("a draft expires after", f"{form['draft_minutes']} min"),
-            ("can be returned for", f"{form['after_sale_days']} days"),
-        ]
-    )
+    values = {
+        **about,
+        "title": form["title"],
+        "confirmed by": form["confirmation"],
+        "visit": f"{visit['skill']}, {visit['minutes']} min" if visit else "",
+        "a draft expires after": f"{form['draft_minutes']} min",
+        "can be returned for": f"{form['after_sale_days']} days",
+    }
+    counts((name, value) for name, value in values.items() if value)
     required = form["schema"].get("required", ())
-    fields = Table("field", "label", "kind", "required", "asked when", box=None)
-    for each in form["fields"]:
-        needed = each["required"] or each["name"] in required
-        row = (each["name"], each["label"], each["kind"], "yes" if needed else "")
-        fields.add_row(*row, _when(each["shown_when"]))
-    print_table(fields)
-    if form["prices"]:
-        prices = Table("price", "label", "period", form["currency"], "when", box=None)
-        for each in form["prices"]:
-            row = (each["rule_id"], each["label"], each["period"], _amount(each))
-            prices.add_row(*row, _when(each["when"]))
-        print_table(prices)
-    if form["checklist"]:
-        points = Table("to tell", "text", "required", "when", box=None)
-        for each in form["checklist"]:
-            needed = "yes" if each["required"] else ""
-            points.add_row(each["point_id"], each["text"], needed, _when(each["when"]))
-        print_table(points)
+    print_rows(
+        ("field", "label", "kind", "required", "asked when"),
+        (
+            (
+                each["name"],
+                each["label"],
+                each["kind"],
+                "yes" if each["required"] or each["name"] in required else "",
+                _when(each["shown_when"]),
+            )
+            for each in form["fields"]
+        ),
+    )
+    print_rows(
+        ("price", "label", "period", form["currency"], "when"),
+        (
+            (each["rule_id"], each["label"], each["period"], _amount(each), _when(each["when"]))
+            for each in form["prices"]
+        ),
+    )
+    print_rows(
+        ("to tell", "text", "required", "when"),
+        (
+            (
+                each["point_id"],
+                each["text"],
+                "yes" if each["required"] else "",
+                _when(each["when"]),
+            )
+            for each in form["checklist"]
+        ),
+    )
 
 
 def _amount(rule: dict[str, Any]) -> str:

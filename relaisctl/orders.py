@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +11,7 @@ from eventkit.callers import Role
 from relaisctl.api_client import OrdersClient
 from relaisctl.explain import explained
 from relaisctl.options import Client, Limit, Output, an_id
-from relaisctl.show import Format, counts, print_table
+from relaisctl.show import Format, counts, moment, print_rows, print_table
 
 app = typer.Typer(help="The orders of a client.", no_args_is_help=True)
 Order = Annotated[str, typer.Argument(metavar="ID", show_default=False, callback=an_id)]
@@ -68,7 +67,7 @@ def list_(
         origin = item["origin"]
         table.add_row(
             item["order_id"],
-            _time(item["drafted_at"]),
+            moment(item["drafted_at"]),
             origin["product_id"],
             item["status"],
             _money(item["total"]),
@@ -94,7 +93,7 @@ def show(order_id: Order, client: Client, format: Output = Format.TABLE) -> None
         "form": f"{found['title']} ({origin['product_id']}, version {origin['form_version']})",
         "status": found["status"],
         "reason": found["end_reason"],
-        **{name.removesuffix("_at"): _time(found[name]) for name in names},
+        **{name.removesuffix("_at"): moment(found[name]) for name in names},
         "visit": _visit(found),
         **{name: origin[f"{name}_id"] for name in ("customer", "call", "agent", "campaign")},
         "total": _money(quote["total"]),
@@ -102,13 +101,14 @@ def show(order_id: Order, client: Client, format: Output = Format.TABLE) -> None
         "next": ", ".join(found["next"]),
     }
     counts((name, value) for name, value in values.items() if value)
-    _print("field label answer", map(_answered, found["fields"]))
-    _print(
-        "line label amount why",
+    print_rows(("field", "label", "answer"), map(_answered, found["fields"]))
+    print_rows(
+        ("line", "label", "amount", "why"),
         ((each["line_id"], each["label"], each["amount"], each["why"]) for each in quote["lines"]),
     )
-    _print("to-tell text told by", map(_told, found["checklist"]))
-    _print("missing because", ((each["field"], each["reason"]) for each in found["missing"]))
+    print_rows(("to tell", "text", "told", "by"), map(_told, found["checklist"]))
+    missing = ((each["field"], each["reason"]) for each in found["missing"])
+    print_rows(("missing", "because"), missing)
 
 
 @app.command()
@@ -122,7 +122,7 @@ def history(order_id: Order, client: Client, format: Output = Format.TABLE) -> N
     columns = ("version", "event", "occurred", "actor")
     table = Table(*columns, box=None)
     for each in found:
-        at = _time(each["occurred_at"])
+        at = moment(each["occurred_at"])
         table.add_row(str(each["version"]), each["event"], at, each["actor"])
     print_table(table)
 
@@ -130,15 +130,6 @@ def history(order_id: Order, client: Client, format: Output = Format.TABLE) -> N
 async def _get(client: str, path: str) -> Any:
     async with OrdersClient(client, Role.AGENT) as orders:
         return await orders.get(f"/v1/clients/{client}/orders/{path}")
-
-
-def _print(columns: str, rows: Iterable[tuple[str, ...]]) -> None:
-    """A table, where there is anything in it."""
-    table = Table(*columns.split(), box=None)
-    for row in rows:
-        table.add_row(*row)
-    if table.row_count:
-        print_table(table)
 
 
 def _answered(field: dict[str, Any]) -> tuple[str, ...]:
@@ -156,7 +147,7 @@ def _answered(field: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _told(point: dict[str, Any]) -> tuple[str, ...]:
-    told = "" if point["told_at"] is None else _time(point["told_at"])
+    told = "" if point["told_at"] is None else moment(point["told_at"])
     if told and not point["valid"]:
         told += ", to be told again"
     return point["point_id"], point["text"], told, point["told_by"] or ""
@@ -166,13 +157,8 @@ def _visit(order: dict[str, Any]) -> str:
     if order["visit"] is None:
         return ""
     state = "overdue" if order["visit_overdue"] else order["visit_status"]
-    return f"{state} {_time(order['visit']['starts_at'])}, {order['visit']['crew_id']}"
+    return f"{state} {moment(order['visit']['starts_at'])}, {order['visit']['crew_id']}"
 
 
 def _money(money: dict[str, str] | None) -> str:
     return "" if money is None else f"{money['amount']} {money['currency']}"
-
-
-def _time(moment: str | None) -> str:
-    """To the minute, UTC."""
-    return "" if moment is None else f"{moment[:10]} {moment[11:16]}"

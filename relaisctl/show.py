@@ -1,7 +1,7 @@
 """What people see: progress on standard error, answers on standard output."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -50,6 +50,21 @@ def print_table(table: Table) -> None:
     if not console.is_terminal:
         console.width = 200  # a log or a pipe has no width of its own
     console.print(table)
+
+
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table below an empty line; nothing, where it has no rows."""
+    table = Table(*columns, box=None)
+    for row in rows:
+        table.add_row(*row)
+    if table.row_count:
+        typer.echo()
+        print_table(table)
+
+
+def moment(text: str | None) -> str:
+    """A moment of an API, to the minute, UTC."""
+    return "" if text is None else f"{text[:10]} {text[11:16]}"
 
 
 def plain(summary: "DataclassInstance", format: Format) -> None:
