@@ -1,6 +1,6 @@
 """A partner follows a client's orders while everything breaks: his line, his program (SIGKILL), our
-API, our relay. He gets every event at least once, in order per order, and can prove that none is
-missing; and the proof fails where one is."""
+API, our relay, PostgreSQL. He gets every event at least once, in order per order, and can prove that
+none is missing; and the proof fails where one is."""
 
 import asyncio
 import itertools
@@ -121,15 +121,19 @@ async def write(customers: Shop, run: Run, writer: int) -> None:
                 await customers.post(f"/orders/{id}/fulfil", f"fulfil-{id}")
 
 
-async def kill_services(services: Stack, run: Run) -> None:
+async def kill_services(services: Stack, engines: Stack | None, run: Run) -> None:
+    """In turn; PostgreSQL too, where the engines can be killed."""
     rng = random.Random(8)
+    names = itertools.cycle([*PROCESSES, *PROCESSES, *(["postgres"] if engines else [])])
     while not run.over:
         await asyncio.sleep(rng.uniform(0.5, 2.0))
-        name = rng.choice(PROCESSES)
-        await asyncio.to_thread(services.kill, name)
+        name = next(names)
+        stack, back = (services, PROCESSES) if name in PROCESSES else (engines, [name])
+        assert stack is not None
+        await asyncio.to_thread(stack.kill, name)
         run.kills[name] += 1
         await asyncio.sleep(rng.uniform(0.0, 0.5))
-        await asyncio.to_thread(services.start, PROCESSES)
+        await asyncio.to_thread(stack.start, back)
 
 
 async def kill_partner(partner: Partner, run: Run) -> None:
@@ -164,7 +168,7 @@ async def test_each_at_least_once_in_order_and_none_missing(
         await others.open()
         began = time.monotonic()
         tasks = [
-            asyncio.create_task(kill_services(running, run)),
+            asyncio.create_task(kill_services(running, stack.local, run)),
             asyncio.create_task(kill_partner(partner, run)),
             *(asyncio.create_task(write(customers, run, writer)) for writer in range(WRITERS)),
             asyncio.create_task(write(others, run, 99)),
@@ -216,7 +220,8 @@ async def test_each_at_least_once_in_order_and_none_missing(
         assert len(of) == len(kept[order_id]) == orders[order_id]["version"]
     assert seen.keys() == orders.keys() == topic.keys()
     # And it was not a quiet day.
-    assert min(run.kills[name] for name in (*PROCESSES, "partner")) > 0
+    killed = [*PROCESSES, "partner", *(["postgres"] if stack.local else [])]
+    assert min(run.kills[name] for name in killed) > 0
     assert sum("began" in line for line in lines) > run.kills["partner"]
     assert again > 0
 
