@@ -3,8 +3,6 @@
 import sys
 from functools import partial
 
-from services.orders.order.stream import make_consumer
-
 from eventkit import telemetry
 from eventkit.deadletter import DeadLetters
 from eventkit.process import (
@@ -21,6 +19,7 @@ from eventkit.producer import Producer
 from eventkit.settings import load
 from eventkit.timers import TimerWorker
 from services.orders.clients import clients as registered_clients
+from services.orders.order.stream import make_consumer
 from services.orders.service import TIMED, Ordering
 from services.orders.settings import ApiSettings, RelaySettings, WorkerSettings
 

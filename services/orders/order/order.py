@@ -27,11 +27,12 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import singledispatch
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from eventkit.decider import Decider, Invalid, NotFound, Personal, Rejected, fold
 from services.orders.addresses.address import Address
@@ -176,11 +177,13 @@ class Rules:
     form         the version that the order is taken with
     promotions   by id, as published now: those of the order, and one that is wanted
     faults       what the form's schema says of answers
+    zone         the client's: times are told in it
     """
 
     form: Form
     promotions: Mapping[str, Promotion]
     faults: Faults
+    zone: ZoneInfo
 
 
 # Commands. at: when it happens, microseconds since 1970. by: who does it.
@@ -717,7 +720,7 @@ def _says(point: Point, state: Order, rules: Rules, at: int) -> str | None:
             return ""
         case Says.VISIT:
             visit = state.visit
-            return None if visit is None else f"{_minute(visit.starts_at)}, visit {visit.visit_id}"
+            return None if visit is None else _when(visit, rules.zone)
         case Says.TOTAL:
             try:
                 made = price(state, rules, at)
@@ -1244,7 +1247,8 @@ def _(command: ReportAfterSale, state: Order, now: int) -> list[Event]:
     until = state.after_sale_until
     assert until is not None
     if now > until:
-        raise Rejected(f"the client's period for returns ended on {_minute(until)}")
+        ended_at = _local(until, command.rules.zone)
+        raise Rejected(f"the client's period for returns ended on {ended_at:%Y-%m-%d at %H:%M %Z}")
     return [event(now, state.origin, command.reason, command.text, state.sale)]
 
 
@@ -1263,8 +1267,13 @@ def _require(state: Order, *statuses: Status) -> None:
         raise Rejected(_IS[state.status])
 
 
-def _minute(us: int) -> str:
-    return datetime.fromtimestamp(us // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+def _when(visit: Visit, zone: ZoneInfo) -> str:
+    starts, ends = _local(visit.starts_at, zone), _local(visit.ends_at, zone)
+    return f"{starts:%Y-%m-%d %H:%M} to {ends:%H:%M} {starts:%Z}"
+
+
+def _local(us: int, zone: ZoneInfo) -> datetime:
+    return datetime.fromtimestamp(us // 1_000_000, zone)
 
 
 # What there is after an event.

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -153,7 +154,7 @@ Steps = Callable[[_Taking], Awaitable[Answer]]
 
 
 class Orders:
-    """ids: a new id each time.
+    """zone: a client's, in which times are told. ids: a new id each time.
 
     Commands answer with order_id and version, which a repeat leaves as it is. Money in answers is
     {"amount": "19.90", "currency": "EUR"}, null where nothing is paid; times are RFC 3339.
@@ -166,6 +167,7 @@ class Orders:
         forms: Forms,
         promotions: Promotions,
         visits: Visits,
+        zone: Callable[[str], Awaitable[ZoneInfo]],
         clock: Clock,
         ids: Callable[[], str],
     ) -> None:
@@ -173,6 +175,7 @@ class Orders:
         self._forms = forms
         self._promotions = promotions
         self._visits = visits
+        self._zone = zone
         self._clock = clock
         self._ids = ids
 
@@ -577,7 +580,7 @@ class Orders:
             form_version = state.origin.form_version
         else:
             form_version, form = await self._forms.current(tx.connection, client_id, new.product_id)
-            rules = _rules_of(form, {})
+            rules = _rules_of(form, {}, await self._zone(client_id))
         origin = o.Origin(
             product_id=new.product_id,
             form_version=form_version,
@@ -611,7 +614,7 @@ class Orders:
         promotions = {}
         if wanted:
             promotions = await self._promotions.many(connection, client_id, wanted)
-        return _rules_of(form, promotions)
+        return _rules_of(form, promotions, await self._zone(client_id))
 
     async def _area_of(self, taking: _Taking, address: Address) -> str:
         return await self._visits.area_of(taking.tx.connection, taking.client_id, address)
@@ -637,11 +640,11 @@ class _Looking:
     now: int
 
 
-def _rules_of(form: Form, promotions: Mapping[str, Promotion]) -> o.Rules:
+def _rules_of(form: Form, promotions: Mapping[str, Promotion], zone: ZoneInfo) -> o.Rules:
     def faults(answers: Mapping[str, Any], partial: bool) -> list[tuple[str, str]]:
         return schema.faults(form, answers, partial=partial)
 
-    return o.Rules(form, promotions, faults)
+    return o.Rules(form, promotions, faults, zone)
 
 
 def _normalised(name: str, address: Address) -> Address:

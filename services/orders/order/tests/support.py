@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from eventkit.decider import fold
 from services.orders.addresses.address import Address
@@ -113,7 +114,7 @@ def rules(form: Form = FORM, *promotions: Promotion) -> o.Rules:
         return schema.faults(form, answers, partial=partial)
 
     known = promotions or (PROMOTION, OTHER)
-    return o.Rules(form, {one.promotion_id: one for one in known}, faults)
+    return o.Rules(form, {one.promotion_id: one for one in known}, faults, ZoneInfo("Europe/Paris"))
 
 
 RULES = rules()

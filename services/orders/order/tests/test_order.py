@@ -197,7 +197,7 @@ ANOTHER = o.DraftOrder(T0, RULES, replace(ORIGIN, customer_id="cu-2"))
         (
             FULFILLED,
             after_sale(T0 + 6 * HOUR + 14 * DAY + 1),
-            "period for returns ended on 2026-12-07 15:00 UTC",
+            "period for returns ended on 2026-12-07 at 16:00 CET",
         ),
         # The visit.
         (DRAFT, book(), "the address home has not been given"),
@@ -473,7 +473,7 @@ def test_a_moved_visit_has_to_be_told_again_after_placement_too() -> None:
     assert told[Says.TOTAL].holds
     (event,) = o.decide(tick(point_id="when"), state)
     assert isinstance(event, o.OrderPointTicked)
-    assert (event.said, event.expires_at) == ("2026-11-23 17:00 UTC, visit v-2", None)
+    assert (event.said, event.expires_at) == ("2026-11-23 18:00 to 20:00 CET", None)
 
 
 def test_released_is_free() -> None:
