@@ -1,6 +1,6 @@
 """A partner follows a client's orders while everything breaks: his line, his program (SIGKILL), our
-API, our relay, PostgreSQL. He gets every event at least once, in order per order, and can prove that
-none is missing; and the proof fails where one is."""
+API, our relay, PostgreSQL. He gets every event at least once, in order per order, and can prove
+that none is missing; and the proof fails where one is."""
 
 import asyncio
 import itertools
