@@ -30,6 +30,7 @@ _RANDOM = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"), "a moment"),
     (re.compile(r"\b\d{4}-\d\d-\d\d\b"), "a day"),
     (re.compile(r"\b\d\d:\d\d\b"), "a time"),
+    (re.compile(r"\b(GMT|BST)\b"), "London's zone"),
     (re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}"), "an id"),
 )
 
