@@ -30,6 +30,7 @@ from eventkit.http import (
 )
 from services.orders.addresses.api import AddressBody, AddressView
 from services.orders.forms.form import FieldKind, Says
+from services.orders.order import events as ev
 from services.orders.order import order as o
 from services.orders.order import service as s
 from services.orders.order.store import Filter, Row, clear
@@ -145,7 +146,7 @@ class CancelBody(Body):
     model_config = example(reason="changed-mind", by="customer")
 
     reason: Code
-    by: Lax[o.Party]
+    by: Lax[ev.Party]
     text: Text = ""
 
 
@@ -154,7 +155,7 @@ class AfterSaleBody(Body):
 
     model_config = example(outcome="returned", reason="not-as-described")
 
-    outcome: Lax[o.AfterSale]
+    outcome: Lax[ev.AfterSale]
     reason: Code
     text: Text = ""
 
@@ -255,7 +256,7 @@ class Money(BaseModel):
 class Placed(Done):
     """total: to pay once; monthly: every month; null where nothing is paid."""
 
-    status: o.Status
+    status: ev.Status
     total: Money | None
     monthly: Money | None
 
@@ -373,7 +374,7 @@ class OrderView(BaseModel):
 
     order_id: str
     version: int
-    status: o.Status
+    status: ev.Status
     title: str
     origin: Origin
     reference: str | None
@@ -385,7 +386,7 @@ class OrderView(BaseModel):
     after_sale_until: datetime | None
     ended_at: datetime | None
     end_reason: str | None
-    cancelled_by: o.Party | None
+    cancelled_by: ev.Party | None
     end_text: str
     fields: list[FieldView]
     checklist: list[PointView]
@@ -404,7 +405,7 @@ class Summary(BaseModel):
 
     order_id: str
     version: int
-    status: o.Status
+    status: ev.Status
     origin: Origin
     reference: str | None
     drafted_at: datetime
@@ -415,7 +416,7 @@ class Summary(BaseModel):
     after_sale_until: datetime | None
     ended_at: datetime | None
     end_reason: str | None
-    cancelled_by: o.Party | None
+    cancelled_by: ev.Party | None
     total: Money | None
     monthly: Money | None
     visit: Visit | None
@@ -573,7 +574,7 @@ def _visits(api: APIRouter, service: s.Orders) -> None:
             order_id,
             microseconds(body.starts_at),
             body.area_id or "",
-            o.Moved(body.reason),
+            ev.Moved(body.reason),
         )
 
     @api.post("/{order_id}/visit/release", operation_id="releaseOrderVisit", **_doing())
@@ -656,7 +657,7 @@ def _questions(api: APIRouter, service: s.Orders) -> None:
         rows = await service.find(
             client_id,
             Filter(
-                status=None if status is None else o.Status(status),
+                status=None if status is None else ev.Status(status),
                 product_id=product_id or "",
                 customer_id=customer_id or "",
                 call_id=call_id or "",
@@ -710,14 +711,14 @@ def _view(shown: s.Shown) -> OrderView:
         origin=_origin(asdict(state.origin)),
         reference=state.reference or None,
         drafted_at=time_of(state.drafted_at),
-        expires_at=time_of(state.expires_at) if state.status is o.Status.DRAFT else None,
+        expires_at=time_of(state.expires_at) if state.status is ev.Status.DRAFT else None,
         placed_at=time_of(state.placed.at) if state.placed else None,
         confirmed_at=time_of(state.confirmed_at),
         fulfilled_at=time_of(state.fulfilled_at),
         after_sale_until=time_of(state.after_sale_until),
         ended_at=time_of(state.ended_at),
         end_reason=ended.reason if ended else None,
-        cancelled_by=ended.by if isinstance(ended, o.OrderCancelled) else None,
+        cancelled_by=ended.by if isinstance(ended, ev.OrderCancelled) else None,
         end_text=ended.text if ended else "",
         fields=_fields(shown),
         checklist=[_point(told) for told in shown.checklist],
@@ -726,7 +727,7 @@ def _view(shown: s.Shown) -> OrderView:
         quote_fault=shown.quote_fault or None,
         visit=_visit(state.visit),
         visit_status=state.visit_status.value,
-        visit_overdue=state.overdue and state.visit_status is o.VisitStatus.SCHEDULED,
+        visit_overdue=state.overdue and state.visit_status is ev.VisitStatus.SCHEDULED,
         missing=[MissingView(field=name, reason=reason) for name, reason in shown.missing],
         next=list(shown.steps),
     )
@@ -747,7 +748,7 @@ def _fields(shown: s.Shown) -> list[FieldView]:
     ]
 
 
-def _given(given: o.Given | None) -> GivenAddress | None:
+def _given(given: ev.Given | None) -> GivenAddress | None:
     if given is None:
         return None
     return GivenAddress(
@@ -802,7 +803,7 @@ def _money(amount: Decimal | None, currency: str) -> Money | None:
     return Money(amount=f"{amount:f}", currency=currency)
 
 
-def _visit(visit: o.Visit | None) -> Visit | None:
+def _visit(visit: ev.Visit | None) -> Visit | None:
     if visit is None:
         return None
     return Visit(
@@ -853,7 +854,7 @@ def _summary(row: Row) -> Summary:
         after_sale_until=time_of(row["after_sale_until"]),
         ended_at=time_of(row["ended_at"]),
         end_reason=row["end_reason"] or None,
-        cancelled_by=o.Party(row["cancelled_by"]) if row["cancelled_by"] else None,
+        cancelled_by=ev.Party(row["cancelled_by"]) if row["cancelled_by"] else None,
         total=_money(row["total"], row["currency"]),
         monthly=_money(row["monthly"], row["currency"]),
         visit=visit,
@@ -862,7 +863,7 @@ def _summary(row: Row) -> Summary:
     )
 
 
-def _event(fact: Recorded[o.Event]) -> EventView:
+def _event(fact: Recorded[ev.Event]) -> EventView:
     details = clear(fact.event)
     return EventView(
         version=fact.version,

@@ -10,22 +10,22 @@ from relais.orders.v1 import events_pb2 as pb
 from eventkit.eventstore import Recorded
 from eventkit.wire import timestamp
 from services.orders.codec import meta_of
-from services.orders.order import order as o
+from services.orders.order import events as ev
 from services.orders.prices.pricing import Line, Period
 
 _PARTIES = {
-    o.Party.CUSTOMER: pb.PARTY_CUSTOMER,
-    o.Party.CLIENT: pb.PARTY_CLIENT,
-    o.Party.CENTRE: pb.PARTY_CENTRE,
+    ev.Party.CUSTOMER: pb.PARTY_CUSTOMER,
+    ev.Party.CLIENT: pb.PARTY_CLIENT,
+    ev.Party.CENTRE: pb.PARTY_CENTRE,
 }
 _MISSED_BY = {
-    o.MissedBy.CREW: pb.MISSED_BY_CREW,
-    o.MissedBy.CUSTOMER: pb.MISSED_BY_CUSTOMER,
-    o.MissedBy.CIRCUMSTANCES: pb.MISSED_BY_CIRCUMSTANCES,
+    ev.MissedBy.CREW: pb.MISSED_BY_CREW,
+    ev.MissedBy.CUSTOMER: pb.MISSED_BY_CUSTOMER,
+    ev.MissedBy.CIRCUMSTANCES: pb.MISSED_BY_CIRCUMSTANCES,
 }
 
 
-def order_message(recorded: Recorded[o.Event]) -> bytes:
+def order_message(recorded: Recorded[ev.Event]) -> bytes:
     """One event of an order."""
     event = recorded.event
     wire = pb.OrderEvent(
@@ -34,33 +34,33 @@ def order_message(recorded: Recorded[o.Event]) -> bytes:
         origin=origin_message(event.origin),
     )
     match event:
-        case o.OrderDrafted():
+        case ev.OrderDrafted():
             wire.drafted.expires_at.CopyFrom(timestamp(event.expires_at))
-        case o.OrderAnswersSaved():
+        case ev.OrderAnswersSaved():
             wire.answers_saved.fields.extend(event.fields)
             wire.answers_saved.expires_at.CopyFrom(timestamp(event.expires_at))
-        case o.OrderAddressGiven():
+        case ev.OrderAddressGiven():
             wire.address_given.field = event.field
             wire.address_given.expires_at.CopyFrom(timestamp(event.expires_at))
-        case o.OrderAddressConfirmed():
+        case ev.OrderAddressConfirmed():
             wire.address_confirmed.field = event.field
-        case o.OrderPromotionApplied():
+        case ev.OrderPromotionApplied():
             wire.promotion_applied.promotion_id = event.promotion_id
-        case o.OrderPromotionRemoved():
+        case ev.OrderPromotionRemoved():
             wire.promotion_removed.promotion_id = event.promotion_id
-        case o.OrderPointTicked():
+        case ev.OrderPointTicked():
             wire.point_ticked.point_id = event.point_id
             wire.point_ticked.agent_id = event.agent_id
-        case o.OrderPointUnticked():
+        case ev.OrderPointUnticked():
             wire.point_unticked.point_id = event.point_id
-        case o.OrderDraftExpired():
+        case ev.OrderDraftExpired():
             wire.draft_expired.SetInParent()
-        case o.OrderPlaced():
+        case ev.OrderPlaced():
             wire.placed.CopyFrom(_placed(event))
-        case o.OrderConfirmed():
+        case ev.OrderConfirmed():
             wire.confirmed.SetInParent()
             wire.confirmed.reference = event.reference
-        case o.OrderFulfilled(sale=sale):
+        case ev.OrderFulfilled(sale=sale):
             wire.fulfilled.CopyFrom(
                 pb.OrderFulfilled(
                     after_sale_until=timestamp(event.after_sale_until),
@@ -68,20 +68,20 @@ def order_message(recorded: Recorded[o.Event]) -> bytes:
                     monthly=money_message(sale.monthly, sale.currency),
                 )
             )
-        case o.OrderCancelled(sale=sale):
+        case ev.OrderCancelled(sale=sale):
             wire.cancelled.reason = event.reason
             wire.cancelled.by = _PARTIES[event.by]
             if sale is not None:
                 _sold(wire.cancelled, sale)
-        case o.OrderReturned():
+        case ev.OrderReturned():
             wire.returned.reason = event.reason
             _sold(wire.returned, event.sale)
-        case o.OrderFailed():
+        case ev.OrderFailed():
             wire.failed.reason = event.reason
             _sold(wire.failed, event.sale)
-        case o.OrderVisitScheduled():
+        case ev.OrderVisitScheduled():
             wire.visit_scheduled.visit.CopyFrom(visit_message(event.visit))
-        case o.OrderVisitRescheduled():
+        case ev.OrderVisitRescheduled():
             wire.visit_rescheduled.CopyFrom(
                 pb.OrderVisitRescheduled(
                     visit=visit_message(event.visit),
@@ -89,19 +89,19 @@ def order_message(recorded: Recorded[o.Event]) -> bytes:
                     reason=event.reason.value,
                 )
             )
-        case o.OrderVisitReleased():
+        case ev.OrderVisitReleased():
             wire.visit_released.visit.CopyFrom(visit_message(event.visit))
-        case o.OrderVisitMissed():
+        case ev.OrderVisitMissed():
             wire.visit_missed.visit.CopyFrom(visit_message(event.visit))
             wire.visit_missed.by = _MISSED_BY[event.by]
-        case o.OrderVisitDone():
+        case ev.OrderVisitDone():
             wire.visit_done.visit.CopyFrom(visit_message(event.visit))
-        case o.OrderVisitOverdue():
+        case ev.OrderVisitOverdue():
             wire.visit_overdue.visit.CopyFrom(visit_message(event.visit))
     return wire.SerializeToString()
 
 
-def _placed(event: o.OrderPlaced) -> pb.OrderPlaced:
+def _placed(event: ev.OrderPlaced) -> pb.OrderPlaced:
     quote = event.quote
     return pb.OrderPlaced(
         total=money_message(quote.total, quote.currency),
@@ -112,13 +112,13 @@ def _placed(event: o.OrderPlaced) -> pb.OrderPlaced:
     )
 
 
-def _sold(wire: pb.OrderCancelled | pb.OrderReturned | pb.OrderFailed, sale: o.Sale) -> None:
+def _sold(wire: pb.OrderCancelled | pb.OrderReturned | pb.OrderFailed, sale: ev.Sale) -> None:
     wire.placed_at.CopyFrom(timestamp(sale.placed_at))
     wire.total.CopyFrom(money_message(sale.total, sale.currency))
     wire.monthly.CopyFrom(money_message(sale.monthly, sale.currency))
 
 
-def origin_message(origin: o.Origin) -> pb.Origin:
+def origin_message(origin: ev.Origin) -> pb.Origin:
     return pb.Origin(
         product_id=origin.product_id,
         form_version=origin.form_version,
@@ -131,7 +131,7 @@ def origin_message(origin: o.Origin) -> pb.Origin:
     )
 
 
-def visit_message(visit: o.Visit) -> pb.Visit:
+def visit_message(visit: ev.Visit) -> pb.Visit:
     return pb.Visit(
         visit_id=visit.visit_id,
         crew_id=visit.crew_id,

@@ -14,8 +14,6 @@ What can be wrong with an order cannot be forgotten, because nothing says "right
 - A visit is let go by whatever makes it wrong: answers that need none, an address elsewhere.
 - The amount is computed from the answers until it is frozen at placement.
 
-Events carry the origin of the order, and what was sold where it is undone, so that each can be
-counted alone. They carry the moments that follow from the form, so that a fold needs no form.
 A moment is never before the one that the stream knows already.
 
 A draft is over the moment it expires, whether or not the timer has told yet. An overdue visit is
@@ -25,19 +23,76 @@ does; either way it happened at its due time, and it happens once.
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
-from enum import StrEnum
 from functools import singledispatch
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from eventkit.decider import Decider, Invalid, NotFound, Personal, Rejected, fold
+from eventkit.decider import Decider, Invalid, NotFound, Rejected, fold
 from services.orders.addresses.address import Address
 from services.orders.forms.form import Confirmation, Field, Form, Point, Says, VisitNeed
-from services.orders.prices.pricing import Promotion, Quote, quote
+from services.orders.order.commands import (
+    ApplyPromotion,
+    CancelOrder,
+    Command,
+    ConfirmAddress,
+    ConfirmOrder,
+    DraftOrder,
+    ExpireDraft,
+    ForgetCustomer,
+    FulfilOrder,
+    GiveAddress,
+    NoticeOverdue,
+    PlaceOrder,
+    ReleaseVisit,
+    RemovePromotion,
+    ReportAfterSale,
+    ReportVisit,
+    Rules,
+    SaveAnswers,
+    ScheduleVisit,
+    TickPoint,
+    UntickPoint,
+)
+from services.orders.order.events import (
+    AfterSale,
+    Event,
+    Moved,
+    OrderAddressConfirmed,
+    OrderAddressGiven,
+    OrderAnswersSaved,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderDrafted,
+    OrderDraftExpired,
+    OrderFailed,
+    OrderFulfilled,
+    OrderPlaced,
+    OrderPointTicked,
+    OrderPointUnticked,
+    OrderPromotionApplied,
+    OrderPromotionRemoved,
+    OrderReturned,
+    OrderVisitDone,
+    OrderVisitMissed,
+    OrderVisitOverdue,
+    OrderVisitReleased,
+    OrderVisitRescheduled,
+    OrderVisitScheduled,
+    Origin,
+    Party,
+    Status,
+    Tick,
+    Visit,
+    VisitStatus,
+)
+from services.orders.order.state import (
+    Order,
+    evolve,
+)
+from services.orders.prices.pricing import Quote, quote
 
 MINUTE: Final = 60 * 1_000_000
 DAY: Final = 24 * 60 * MINUTE
@@ -51,607 +106,6 @@ OVERDUE: Final = "visit_overdue"
 """The timers."""
 ERASED: Final = "erased"
 """Why a draft was cancelled whose customer wanted to be forgotten; no form needs to name it."""
-
-
-class Status(StrEnum):
-    NONE = "none"
-    DRAFT = "draft"
-    PLACED = "placed"
-    CONFIRMED = "confirmed"
-    FULFILLED = "fulfilled"
-    CANCELLED = "cancelled"
-    RETURNED = "returned"
-    FAILED = "failed"
-    EXPIRED = "expired"
-
-
-class VisitStatus(StrEnum):
-    NONE = "none"
-    SCHEDULED = "scheduled"
-    MISSED = "missed"
-    DONE = "done"
-
-
-class Party(StrEnum):
-    """Who cancels."""
-
-    CUSTOMER = "customer"
-    CLIENT = "client"
-    CENTRE = "centre"
-
-
-class MissedBy(StrEnum):
-    """Why a visit came to nothing: the crew did not come, nobody was there, or both were there and
-    it could not be done."""
-
-    CREW = "crew"
-    CUSTOMER = "customer"
-    CIRCUMSTANCES = "circumstances"
-
-
-class Moved(StrEnum):
-    """Why there is another visit. MISSED: the one before it was."""
-
-    CUSTOMER = "customer"
-    CLIENT = "client"
-    CREW = "crew"
-    MISSED = "missed"
-
-
-class AfterSale(StrEnum):
-    """RETURNED: the customer gave it back. FAILED: it does not do what was sold, or is not paid."""
-
-    RETURNED = "returned"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where an order comes from. Ids and codes; "" where there is none.
-
-    form_version   the one that it was taken with, for ever
-    customer_id    crm's id, whose key seals what is personal
-    channel        `voice`, `chat`, `email`, `callback`, `partner`
-    """
-
-    product_id: str
-    form_version: int
-    customer_id: str
-    call_id: str = ""
-    agent_id: str = ""
-    campaign_id: str = ""
-    offer_id: str = ""
-    channel: str = "voice"
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """A booked one. Each booking has an id of its own. Times are microseconds since 1970."""
-
-    visit_id: str
-    crew_id: str
-    area_id: str
-    skill: str
-    starts_at: int
-    ends_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sale:
-    """What was placed, and when: to pay once, and every month."""
-
-    placed_at: int
-    currency: str
-    total: Decimal
-    monthly: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """The customer was told a point. said: the visit or the amount that was told with it."""
-
-    agent_id: str
-    at: int
-    said: str
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """An address, and whether it was read back to the customer, who said yes."""
-
-    address: Address
-    given_by: str
-    given_at: int
-    confirmed_by: str = ""
-    confirmed_at: int | None = None
-
-
-Faults = Callable[[Mapping[str, Any], bool], Sequence[tuple[str, str]]]
-"""(answers, partial) -> (field, reason) for each that is wrong; partial: what is missing is not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What holds while a command is decided.
-
-    form         the version that the order is taken with
-    promotions   by id, as published now: those of the order, and one that is wanted
-    faults       what the form's schema says of answers
-    zone         the client's: times are told in it
-    """
-
-    form: Form
-    promotions: Mapping[str, Promotion]
-    faults: Faults
-    zone: ZoneInfo
-
-
-# Commands. at: when it happens, microseconds since 1970. by: who does it.
-
-
-@dataclass(frozen=True, slots=True)
-class DraftOrder:
-    """answers: beside the form's defaults. reference: the client's own number, where known."""
-
-    at: int
-    rules: Rules
-    origin: Origin
-    answers: Mapping[str, Any] = field(default_factory=dict)
-    reference: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SaveAnswers:
-    """answers: those that are other ones now; None takes an answer back."""
-
-    at: int
-    rules: Rules
-    answers: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class GiveAddress:
-    """area_id: where it lies, "" nowhere that crews go; None: not asked, as no visit hangs on it
-    (`needs_area`)."""
-
-    at: int
-    rules: Rules
-    field: str
-    address: Address
-    by: str
-    area_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ConfirmAddress:
-    at: int
-    rules: Rules
-    field: str
-    by: str
-
-
-@dataclass(frozen=True, slots=True)
-class ApplyPromotion:
-    at: int
-    rules: Rules
-    promotion_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class RemovePromotion:
-    at: int
-    rules: Rules
-    promotion_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class TickPoint:
-    """said: what was told with it, so that nothing else is noted; None: whatever it says now."""
-
-    at: int
-    rules: Rules
-    point_id: str
-    by: str
-    said: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class UntickPoint:
-    at: int
-    rules: Rules
-    point_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduleVisit:
-    """The first, or another one. visit: booked, once `wants_visit` has said that it may be."""
-
-    at: int
-    rules: Rules
-    visit: Visit
-    reason: Moved = Moved.CUSTOMER
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseVisit:
-    at: int
-    rules: Rules
-
-
-@dataclass(frozen=True, slots=True)
-class PlaceOrder:
-    at: int
-    rules: Rules
-
-
-@dataclass(frozen=True, slots=True)
-class ConfirmOrder:
-    at: int
-    reference: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class FulfilOrder:
-    at: int
-    rules: Rules
-
-
-@dataclass(frozen=True, slots=True)
-class CancelOrder:
-    at: int
-    rules: Rules
-    reason: str
-    by: Party
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ReportVisit:
-    """missed: None where it was done."""
-
-    at: int
-    visit_id: str
-    missed: MissedBy | None
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ReportAfterSale:
-    at: int
-    rules: Rules
-    outcome: AfterSale
-    reason: str
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ForgetCustomer:
-    """The customer is erased: nobody can go on with a draft whose answers are gone, so it ends.
-    What was placed goes on."""
-
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExpireDraft:
-    """What the timer says at the due time, which is `at`."""
-
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class NoticeOverdue:
-    """What the timer says at the due time, which is `at`."""
-
-    at: int
-
-
-Command = (
-    DraftOrder
-    | SaveAnswers
-    | GiveAddress
-    | ConfirmAddress
-    | ApplyPromotion
-    | RemovePromotion
-    | TickPoint
-    | UntickPoint
-    | ScheduleVisit
-    | ReleaseVisit
-    | PlaceOrder
-    | ConfirmOrder
-    | FulfilOrder
-    | CancelOrder
-    | ReportVisit
-    | ReportAfterSale
-    | ForgetCustomer
-    | ExpireDraft
-    | NoticeOverdue
-)
-
-# Events. expires_at: of the draft, if nobody goes on with it from here.
-
-
-@dataclass(frozen=True, slots=True)
-class OrderDrafted:
-    at: int
-    origin: Origin
-    reference: str
-    expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class OrderAnswersSaved:
-    """fields: whose answers are other ones now. answers: JSON text of each of them that has one.
-    hidden: address fields that are not asked for any more, with whatever was given."""
-
-    at: int
-    origin: Origin
-    fields: tuple[str, ...]
-    answers: Personal[Mapping[str, str]]
-    hidden: tuple[str, ...]
-    expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class OrderAddressGiven:
-    """address: Address.texts"""
-
-    at: int
-    origin: Origin
-    field: str
-    address: Personal[Mapping[str, str]]
-    by: str
-    expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class OrderAddressConfirmed:
-    at: int
-    origin: Origin
-    field: str
-    by: str
-    expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class OrderPromotionApplied:
-    at: int
-    origin: Origin
-    promotion_id: str
-    expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class OrderPromotionRemoved:
-    at: int
-    origin: Origin
-    promotion_id: str
-    expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class OrderPointTicked:
-    """expires_at: None of an order that is placed."""
-
-    at: int
-    origin: Origin
-    point_id: str
-    agent_id: str
-    said: str
-    expires_at: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class OrderPointUnticked:
-    at: int
-    origin: Origin
-    point_id: str
-    expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class OrderDraftExpired:
-    at: int
-    origin: Origin
-
-
-@dataclass(frozen=True, slots=True)
-class OrderPlaced:
-    """quote: frozen, its lines without their `why`, since that tells answers. why: of each line.
-    reported: the answers that the form marks so, as text."""
-
-    at: int
-    origin: Origin
-    quote: Quote
-    why: Personal[tuple[str, ...]]
-    visit: Visit | None
-    reported: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class OrderConfirmed:
-    """reference: the client's own number of it; "" where it has none, or nobody had to confirm."""
-
-    at: int
-    origin: Origin
-    reference: str
-
-
-@dataclass(frozen=True, slots=True)
-class OrderFulfilled:
-    at: int
-    origin: Origin
-    after_sale_until: int
-    sale: Sale
-
-
-@dataclass(frozen=True, slots=True)
-class OrderCancelled:
-    """sale: None of a draft."""
-
-    at: int
-    origin: Origin
-    reason: str
-    by: Party
-    text: Personal[str]
-    sale: Sale | None
-
-
-@dataclass(frozen=True, slots=True)
-class OrderReturned:
-    at: int
-    origin: Origin
-    reason: str
-    text: Personal[str]
-    sale: Sale
-
-
-@dataclass(frozen=True, slots=True)
-class OrderFailed:
-    at: int
-    origin: Origin
-    reason: str
-    text: Personal[str]
-    sale: Sale
-
-
-@dataclass(frozen=True, slots=True)
-class OrderVisitScheduled:
-    """overdue_at: when it is noticed that nobody has said how it went. expires_at: None of an order
-    that is placed."""
-
-    at: int
-    origin: Origin
-    visit: Visit
-    overdue_at: int
-    expires_at: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class OrderVisitRescheduled:
-    at: int
-    origin: Origin
-    visit: Visit
-    previous: Visit
-    reason: Moved
-    overdue_at: int
-    expires_at: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class OrderVisitReleased:
-    at: int
-    origin: Origin
-    visit: Visit
-    expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class OrderVisitMissed:
-    at: int
-    origin: Origin
-    visit: Visit
-    by: MissedBy
-    text: Personal[str]
-
-
-@dataclass(frozen=True, slots=True)
-class OrderVisitDone:
-    at: int
-    origin: Origin
-    visit: Visit
-    text: Personal[str]
-
-
-@dataclass(frozen=True, slots=True)
-class OrderVisitOverdue:
-    """at: the due time."""
-
-    at: int
-    origin: Origin
-    visit: Visit
-
-
-Event = (
-    OrderDrafted
-    | OrderAnswersSaved
-    | OrderAddressGiven
-    | OrderAddressConfirmed
-    | OrderPromotionApplied
-    | OrderPromotionRemoved
-    | OrderPointTicked
-    | OrderPointUnticked
-    | OrderDraftExpired
-    | OrderPlaced
-    | OrderConfirmed
-    | OrderFulfilled
-    | OrderCancelled
-    | OrderReturned
-    | OrderFailed
-    | OrderVisitScheduled
-    | OrderVisitRescheduled
-    | OrderVisitReleased
-    | OrderVisitMissed
-    | OrderVisitDone
-    | OrderVisitOverdue
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """The state. at: of the last event.
-
-    answers     JSON texts by field. Empty once the customer is erased, as are the addresses' texts
-    visit       the last one; visit_status is NONE where it was let go, and then it is None
-    overdue_at  when the visit will be, None where it was noticed or there is nothing to notice
-    missed      visits that came to nothing
-    placed      what is frozen: the amount with its lines, and the moment
-    ended       cancelled, or undone after the sale. ended_at: when, also of a draft that expired
-    """
-
-    origin: Origin = Origin("", 0, "")
-    at: int = 0
-    status: Status = Status.NONE
-    drafted_at: int = 0
-    expires_at: int = 0
-    answers: Mapping[str, str] = field(default_factory=dict)
-    addresses: Mapping[str, Given] = field(default_factory=dict)
-    promotions: tuple[str, ...] = ()
-    ticks: Mapping[str, Tick] = field(default_factory=dict)
-    visit: Visit | None = None
-    visit_status: VisitStatus = VisitStatus.NONE
-    overdue_at: int | None = None
-    overdue: bool = False
-    missed: Mapping[str, MissedBy] = field(default_factory=dict)
-    placed: OrderPlaced | None = None
-    reference: str = ""
-    confirmed_at: int | None = None
-    fulfilled_at: int | None = None
-    after_sale_until: int | None = None
-    ended: OrderCancelled | OrderReturned | OrderFailed | None = None
-    ended_at: int | None = None
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """The answers as JSON has them."""
-        return {name: json.loads(text) for name, text in self.answers.items()}
-
-    @property
-    def frozen(self) -> Quote | None:
-        """The amount at placement; the lines' `why` is empty once the customer is erased."""
-        if self.placed is None:
-            return None
-        made = self.placed.quote
-        whys = self.placed.why or ("",) * len(made.lines)
-        lines = zip(made.lines, whys, strict=True)
-        return replace(made, lines=tuple(replace(line, why=why) for line, why in lines))
-
-    @property
-    def sale(self) -> Sale | None:
-        if self.placed is None:
-            return None
-        made = self.placed.quote
-        return Sale(self.placed.at, made.currency, made.total, made.monthly)
 
 
 # What an order is at a moment, given what holds.
@@ -706,8 +160,15 @@ def _price(
 
 
 def checklist(state: Order, rules: Rules, at: int) -> tuple[Told, ...]:
-    """The points that hold for the answers, and whether the customer has been told."""
+    """The points that hold for the answers, and whether the customer has been told. Once it is no
+    draft also what was told on account of answers that are not known any more: erased ones."""
     points = rules.form.points_for(state.values)
+    if state.status is not Status.DRAFT:
+        points = tuple(
+            point
+            for point in rules.form.checklist
+            if point in points or point.point_id in state.ticks
+        )
     return tuple(
         Told(point, state.ticks.get(point.point_id), _says(point, state, rules, at))
         for point in points
@@ -1274,165 +735,6 @@ def _when(visit: Visit, zone: ZoneInfo) -> str:
 
 def _local(us: int, zone: ZoneInfo) -> datetime:
     return datetime.fromtimestamp(us // 1_000_000, zone)
-
-
-# What there is after an event.
-
-
-def evolve(state: Order, event: Event) -> Order:
-    # An overdue visit is noticed at its due time, which may be before what was noted since.
-    return replace(_evolve(event, state), at=max(state.at, event.at))
-
-
-@singledispatch
-def _evolve(event: Any, state: Order) -> Order:
-    raise TypeError(type(event).__name__)
-
-
-@_evolve.register
-def _(event: OrderDrafted, state: Order) -> Order:
-    return Order(
-        origin=event.origin,
-        status=Status.DRAFT,
-        drafted_at=event.at,
-        expires_at=event.expires_at,
-        reference=event.reference,
-    )
-
-
-@_evolve.register
-def _(event: OrderAnswersSaved, state: Order) -> Order:
-    kept = {name: text for name, text in state.answers.items() if name not in event.fields}
-    addresses = {name: one for name, one in state.addresses.items() if name not in event.hidden}
-    answers = kept | dict(event.answers)
-    return replace(state, answers=answers, addresses=addresses, expires_at=event.expires_at)
-
-
-@_evolve.register
-def _(event: OrderAddressGiven, state: Order) -> Order:
-    # Another address is not the one that was confirmed.
-    given = Given(Address.of_texts(event.address), event.by, event.at)
-    addresses = {**state.addresses, event.field: given}
-    return replace(state, addresses=addresses, expires_at=event.expires_at)
-
-
-@_evolve.register
-def _(event: OrderAddressConfirmed, state: Order) -> Order:
-    given = replace(state.addresses[event.field], confirmed_by=event.by, confirmed_at=event.at)
-    addresses = {**state.addresses, event.field: given}
-    return replace(state, addresses=addresses, expires_at=event.expires_at)
-
-
-@_evolve.register
-def _(event: OrderPromotionApplied, state: Order) -> Order:
-    promotions = (*state.promotions, event.promotion_id)
-    return replace(state, promotions=promotions, expires_at=event.expires_at)
-
-
-@_evolve.register
-def _(event: OrderPromotionRemoved, state: Order) -> Order:
-    promotions = tuple(id for id in state.promotions if id != event.promotion_id)
-    return replace(state, promotions=promotions, expires_at=event.expires_at)
-
-
-@_evolve.register
-def _(event: OrderPointTicked, state: Order) -> Order:
-    ticks = {**state.ticks, event.point_id: Tick(event.agent_id, event.at, event.said)}
-    return _touched(replace(state, ticks=ticks), event.expires_at)
-
-
-@_evolve.register
-def _(event: OrderPointUnticked, state: Order) -> Order:
-    ticks = {id: tick for id, tick in state.ticks.items() if id != event.point_id}
-    return _touched(replace(state, ticks=ticks), event.expires_at)
-
-
-def _touched(state: Order, expires_at: int | None) -> Order:
-    return state if expires_at is None else replace(state, expires_at=expires_at)
-
-
-@_evolve.register
-def _(event: OrderDraftExpired, state: Order) -> Order:
-    return replace(_without_visit(state), status=Status.EXPIRED, ended_at=event.at)
-
-
-@_evolve.register
-def _(event: OrderPlaced, state: Order) -> Order:
-    return replace(state, status=Status.PLACED, placed=event)
-
-
-@_evolve.register
-def _(event: OrderConfirmed, state: Order) -> Order:
-    return replace(state, status=Status.CONFIRMED, confirmed_at=event.at, reference=event.reference)
-
-
-@_evolve.register
-def _(event: OrderFulfilled, state: Order) -> Order:
-    return replace(
-        state,
-        status=Status.FULFILLED,
-        fulfilled_at=event.at,
-        after_sale_until=event.after_sale_until,
-    )
-
-
-@_evolve.register
-def _(event: OrderCancelled, state: Order) -> Order:
-    if state.visit_status is VisitStatus.SCHEDULED:
-        state = _without_visit(state)
-    return replace(state, status=Status.CANCELLED, ended=event, ended_at=event.at)
-
-
-@_evolve.register
-def _(event: OrderReturned, state: Order) -> Order:
-    return replace(state, status=Status.RETURNED, ended=event, ended_at=event.at)
-
-
-@_evolve.register
-def _(event: OrderFailed, state: Order) -> Order:
-    return replace(state, status=Status.FAILED, ended=event, ended_at=event.at)
-
-
-@_evolve.register(OrderVisitScheduled)
-@_evolve.register(OrderVisitRescheduled)
-def _(event: OrderVisitScheduled | OrderVisitRescheduled, state: Order) -> Order:
-    state = replace(
-        state,
-        visit=event.visit,
-        visit_status=VisitStatus.SCHEDULED,
-        overdue_at=event.overdue_at,
-        overdue=False,
-    )
-    return _touched(state, event.expires_at)
-
-
-@_evolve.register
-def _(event: OrderVisitReleased, state: Order) -> Order:
-    return _touched(_without_visit(state), event.expires_at)
-
-
-def _without_visit(state: Order) -> Order:
-    return replace(state, visit=None, visit_status=VisitStatus.NONE, overdue_at=None, overdue=False)
-
-
-@_evolve.register
-def _(event: OrderVisitMissed, state: Order) -> Order:
-    return replace(
-        state,
-        visit_status=VisitStatus.MISSED,
-        overdue_at=None,
-        missed={**state.missed, event.visit.visit_id: event.by},
-    )
-
-
-@_evolve.register
-def _(event: OrderVisitDone, state: Order) -> Order:
-    return replace(state, visit_status=VisitStatus.DONE, overdue_at=None)
-
-
-@_evolve.register
-def _(event: OrderVisitOverdue, state: Order) -> Order:
-    return replace(state, overdue_at=None, overdue=True)
 
 
 DECIDER: Final[Decider[Command, Order, Event]] = Decider(

@@ -19,6 +19,7 @@ from eventkit.eventstore import Answer
 from eventkit.rpc import Context, Method, bidi, cause_of, client_of, unary
 from eventkit.wire import microseconds, timestamp
 from services.orders.addresses.address import Address
+from services.orders.order import events as ev
 from services.orders.order import order as o
 from services.orders.order.codec import (
     line_message,
@@ -43,13 +44,13 @@ MAX_LINES: Final = 20
 T = TypeVar("T")
 
 _PARTIES: Final = {
-    events_pb2.PARTY_CUSTOMER: o.Party.CUSTOMER,
-    events_pb2.PARTY_CLIENT: o.Party.CLIENT,
-    events_pb2.PARTY_CENTRE: o.Party.CENTRE,
+    events_pb2.PARTY_CUSTOMER: ev.Party.CUSTOMER,
+    events_pb2.PARTY_CLIENT: ev.Party.CLIENT,
+    events_pb2.PARTY_CENTRE: ev.Party.CENTRE,
 }
 _AFTER_SALE: Final = {
-    pb.AFTER_SALE_RETURNED: o.AfterSale.RETURNED,
-    pb.AFTER_SALE_FAILED: o.AfterSale.FAILED,
+    pb.AFTER_SALE_RETURNED: ev.AfterSale.RETURNED,
+    pb.AFTER_SALE_FAILED: ev.AfterSale.FAILED,
 }
 _OUTCOMES: Final = {
     pb.VISIT_OUTCOME_DONE: Outcome.DONE,
@@ -58,20 +59,20 @@ _OUTCOMES: Final = {
     pb.VISIT_OUTCOME_IMPOSSIBLE: Outcome.IMPOSSIBLE,
 }
 _STATUSES: Final = {
-    o.Status.DRAFT: pb.ORDER_STATUS_DRAFT,
-    o.Status.PLACED: pb.ORDER_STATUS_PLACED,
-    o.Status.CONFIRMED: pb.ORDER_STATUS_CONFIRMED,
-    o.Status.FULFILLED: pb.ORDER_STATUS_FULFILLED,
-    o.Status.CANCELLED: pb.ORDER_STATUS_CANCELLED,
-    o.Status.RETURNED: pb.ORDER_STATUS_RETURNED,
-    o.Status.FAILED: pb.ORDER_STATUS_FAILED,
-    o.Status.EXPIRED: pb.ORDER_STATUS_EXPIRED,
+    ev.Status.DRAFT: pb.ORDER_STATUS_DRAFT,
+    ev.Status.PLACED: pb.ORDER_STATUS_PLACED,
+    ev.Status.CONFIRMED: pb.ORDER_STATUS_CONFIRMED,
+    ev.Status.FULFILLED: pb.ORDER_STATUS_FULFILLED,
+    ev.Status.CANCELLED: pb.ORDER_STATUS_CANCELLED,
+    ev.Status.RETURNED: pb.ORDER_STATUS_RETURNED,
+    ev.Status.FAILED: pb.ORDER_STATUS_FAILED,
+    ev.Status.EXPIRED: pb.ORDER_STATUS_EXPIRED,
 }
 _VISITS: Final = {
-    o.VisitStatus.NONE: pb.VISIT_STATUS_UNSPECIFIED,
-    o.VisitStatus.SCHEDULED: pb.VISIT_STATUS_SCHEDULED,
-    o.VisitStatus.MISSED: pb.VISIT_STATUS_MISSED,
-    o.VisitStatus.DONE: pb.VISIT_STATUS_DONE,
+    ev.VisitStatus.NONE: pb.VISIT_STATUS_UNSPECIFIED,
+    ev.VisitStatus.SCHEDULED: pb.VISIT_STATUS_SCHEDULED,
+    ev.VisitStatus.MISSED: pb.VISIT_STATUS_MISSED,
+    ev.VisitStatus.DONE: pb.VISIT_STATUS_DONE,
 }
 
 
@@ -346,7 +347,7 @@ def _order(shown: Shown) -> pb.Order:
     return wire
 
 
-def _given(given: o.Given) -> pb.Address:
+def _given(given: ev.Given) -> pb.Address:
     address = given.address
     return pb.Address(
         country=address.country,

@@ -25,8 +25,11 @@ from services.orders.addresses.rules import normalise
 from services.orders.forms import schema
 from services.orders.forms.form import Form
 from services.orders.forms.service import Forms
+from services.orders.order import commands as cmd
+from services.orders.order import events as ev
 from services.orders.order import order as o
 from services.orders.order import store
+from services.orders.order.state import Order
 from services.orders.order.store import ORDERS, Filter
 from services.orders.prices.pricing import Promotion, Quote
 from services.orders.prices.service import Promotions
@@ -48,9 +51,9 @@ class Outcome(StrEnum):
 
 _MISSED = {
     Outcome.DONE: None,
-    Outcome.CREW_ABSENT: o.MissedBy.CREW,
-    Outcome.CUSTOMER_ABSENT: o.MissedBy.CUSTOMER,
-    Outcome.IMPOSSIBLE: o.MissedBy.CIRCUMSTANCES,
+    Outcome.CREW_ABSENT: ev.MissedBy.CREW,
+    Outcome.CUSTOMER_ABSENT: ev.MissedBy.CUSTOMER,
+    Outcome.IMPOSSIBLE: ev.MissedBy.CIRCUMSTANCES,
 }
 
 
@@ -105,7 +108,7 @@ class Shown:
 
     order_id: str
     version: int
-    state: o.Order
+    state: Order
     form: Form
     quote: Quote | None
     quote_fault: str
@@ -120,12 +123,12 @@ class _Taking:
 
     tx: Transaction
     order_id: str
-    state: o.Order
+    state: Order
     version: int
-    rules: o.Rules
+    rules: cmd.Rules
     at: int
-    events: list[o.Event] = field(default_factory=list)
-    before: o.Order = field(init=False)
+    events: list[ev.Event] = field(default_factory=list)
+    before: Order = field(init=False)
 
     def __post_init__(self) -> None:
         self.before = self.state
@@ -138,7 +141,7 @@ class _Taking:
     def now(self) -> int:
         return max(self.at, self.state.at)
 
-    def do(self, command: o.Command) -> None:
+    def do(self, command: cmd.Command) -> None:
         events = o.decide(command, self.state)
         self.state = fold(o.DECIDER, events, self.state)
         self.events += events
@@ -206,7 +209,7 @@ class Orders:
 
         async def steps(taking: _Taking) -> Answer:
             held = taking.state.visit
-            taking.do(o.SaveAnswers(taking.at, taking.rules, answers))
+            taking.do(cmd.SaveAnswers(taking.at, taking.rules, answers))
             return {"visit_released": held is not None and taking.state.visit is None}
 
         return await self._change(cause, order_id, steps)
@@ -231,12 +234,12 @@ class Orders:
                 area_id = await self._area_of(taking, address)
             except Rejected:
                 area_id = ""  # Where no crew goes.
-        taking.do(o.GiveAddress(taking.at, taking.rules, name, address, by, area_id))
+        taking.do(cmd.GiveAddress(taking.at, taking.rules, name, address, by, area_id))
 
     async def confirm_address(self, cause: Cause, order_id: str, name: str) -> Answer:
         """It was read back to the customer, who said yes."""
         return await self._do(
-            cause, order_id, lambda t: o.ConfirmAddress(t.at, t.rules, name, cause.actor)
+            cause, order_id, lambda t: cmd.ConfirmAddress(t.at, t.rules, name, cause.actor)
         )
 
     async def apply_promotion(self, cause: Cause, order_id: str, promotion_id: str) -> Answer:
@@ -254,11 +257,11 @@ class Orders:
         )
         promotions = {**taking.rules.promotions, **known}
         taking.rules = replace(taking.rules, promotions=promotions)
-        taking.do(o.ApplyPromotion(taking.at, taking.rules, promotion_id))
+        taking.do(cmd.ApplyPromotion(taking.at, taking.rules, promotion_id))
 
     async def remove_promotion(self, cause: Cause, order_id: str, promotion_id: str) -> Answer:
         return await self._do(
-            cause, order_id, lambda t: o.RemovePromotion(t.at, t.rules, promotion_id)
+            cause, order_id, lambda t: cmd.RemovePromotion(t.at, t.rules, promotion_id)
         )
 
     async def tick(
@@ -268,19 +271,19 @@ class Orders:
         where it is another one now. None: as it is now. Also: said."""
 
         async def steps(taking: _Taking) -> Answer:
-            taking.do(o.TickPoint(taking.at, taking.rules, point_id, cause.actor, said))
+            taking.do(cmd.TickPoint(taking.at, taking.rules, point_id, cause.actor, said))
             return {"said": taking.state.ticks[point_id].said}
 
         return await self._change(cause, order_id, steps)
 
     async def untick(self, cause: Cause, order_id: str, point_id: str) -> Answer:
-        return await self._do(cause, order_id, lambda t: o.UntickPoint(t.at, t.rules, point_id))
+        return await self._do(cause, order_id, lambda t: cmd.UntickPoint(t.at, t.rules, point_id))
 
     async def place(self, cause: Cause, order_id: str) -> Answer:
         """Also: status (`confirmed` where nobody has to), total, monthly."""
 
         async def steps(taking: _Taking) -> Answer:
-            taking.do(o.PlaceOrder(taking.at, taking.rules))
+            taking.do(cmd.PlaceOrder(taking.at, taking.rules))
             return _placed(taking.state)
 
         return await self._change(cause, order_id, steps)
@@ -326,16 +329,16 @@ class Orders:
         for name, (address, confirmed) in given.addresses.items():
             await self._give(taking, name, address, actor)
             if confirmed:
-                taking.do(o.ConfirmAddress(taking.at, taking.rules, name, actor))
+                taking.do(cmd.ConfirmAddress(taking.at, taking.rules, name, actor))
         for promotion_id in given.promotion_ids:
             await self._apply(taking, promotion_id)
         if given.visit_starts_at is not None:
             await self._schedule(
-                taking, visit_id, given.visit_starts_at, given.area_id, o.Moved.CUSTOMER
+                taking, visit_id, given.visit_starts_at, given.area_id, ev.Moved.CUSTOMER
             )
         for point_id in given.told:
-            taking.do(o.TickPoint(taking.at, taking.rules, point_id, actor))
-        taking.do(o.PlaceOrder(taking.at, taking.rules))
+            taking.do(cmd.TickPoint(taking.at, taking.rules, point_id, actor))
+        taking.do(cmd.PlaceOrder(taking.at, taking.rules))
 
     # The visit.
 
@@ -345,7 +348,7 @@ class Orders:
         order_id: str,
         starts_at: int,
         area_id: str = "",
-        reason: o.Moved = o.Moved.CUSTOMER,
+        reason: ev.Moved = ev.Moved.CUSTOMER,
     ) -> Answer:
         """Book a crew, or another time instead of the one that is booked. Also: visit.
 
@@ -361,7 +364,7 @@ class Orders:
         return await self._change(cause, order_id, steps)
 
     async def _schedule(
-        self, taking: _Taking, visit_id: str, starts_at: int, area_id: str, reason: o.Moved
+        self, taking: _Taking, visit_id: str, starts_at: int, area_id: str, reason: ev.Moved
     ) -> None:
         state, rules = taking.state, taking.rules
         want = await self._want(taking.tx.connection, taking, area_id)
@@ -370,7 +373,7 @@ class Orders:
         booking = await self._visits.book(
             taking.tx, taking.order_id, visit_id, want, starts_at, replacing=_held(state)
         )
-        taking.do(o.ScheduleVisit(taking.at, rules, _visit(booking), reason))
+        taking.do(cmd.ScheduleVisit(taking.at, rules, _visit(booking), reason))
 
     async def _want(
         self, connection: AsyncConnection, of: "_Taking | _Looking", area_id: str
@@ -395,7 +398,7 @@ class Orders:
 
     async def release_visit(self, cause: Cause, order_id: str) -> Answer:
         """Of a draft: the crew is free again."""
-        return await self._do(cause, order_id, lambda t: o.ReleaseVisit(t.at, t.rules))
+        return await self._do(cause, order_id, lambda t: cmd.ReleaseVisit(t.at, t.rules))
 
     async def visit_outcome(
         self,
@@ -418,9 +421,9 @@ class Orders:
         next_id = self._ids()
 
         async def steps(taking: _Taking) -> Answer:
-            taking.do(o.ReportVisit(taking.at, visit_id, missed, text))
+            taking.do(cmd.ReportVisit(taking.at, visit_id, missed, text))
             nobody_free = False
-            if send_another and taking.state.visit_status is o.VisitStatus.MISSED:
+            if send_another and taking.state.visit_status is ev.VisitStatus.MISSED:
                 nobody_free = not await self._send_another(taking, next_id)
             return {"visit": visit_json(taking.state.visit), "nobody_free": nobody_free}
 
@@ -431,7 +434,7 @@ class Orders:
         visit = state.visit
         assert visit is not None
         want = await self._want(taking.tx.connection, taking, visit.area_id)
-        absent = state.missed[visit.visit_id] is o.MissedBy.CREW
+        absent = state.missed[visit.visit_id] is ev.MissedBy.CREW
         try:
             booking = await self._visits.book_soonest(
                 taking.tx,
@@ -443,7 +446,7 @@ class Orders:
             )
         except Rejected:
             return False
-        taking.do(o.ScheduleVisit(taking.at, taking.rules, _visit(booking), o.Moved.MISSED))
+        taking.do(cmd.ScheduleVisit(taking.at, taking.rules, _visit(booking), ev.Moved.MISSED))
         return True
 
     async def slots(
@@ -467,13 +470,13 @@ class Orders:
 
     async def confirm(self, cause: Cause, order_id: str, reference: str = "") -> Answer:
         """The client takes the order. reference: its own number of it."""
-        return await self._do(cause, order_id, lambda t: o.ConfirmOrder(t.at, reference))
+        return await self._do(cause, order_id, lambda t: cmd.ConfirmOrder(t.at, reference))
 
     async def fulfil(self, cause: Cause, order_id: str) -> Answer:
         """Also: after_sale_until."""
 
         async def steps(taking: _Taking) -> Answer:
-            taking.do(o.FulfilOrder(taking.at, taking.rules))
+            taking.do(cmd.FulfilOrder(taking.at, taking.rules))
             until = taking.state.after_sale_until
             assert until is not None
             return {"after_sale_until": rfc3339(until)}
@@ -481,19 +484,19 @@ class Orders:
         return await self._change(cause, order_id, steps)
 
     async def cancel(
-        self, cause: Cause, order_id: str, reason: str, by: o.Party, text: str = ""
+        self, cause: Cause, order_id: str, reason: str, by: ev.Party, text: str = ""
     ) -> Answer:
         """reason: of the form's. A visit that has not taken place is free again."""
         return await self._do(
-            cause, order_id, lambda t: o.CancelOrder(t.at, t.rules, reason, by, text)
+            cause, order_id, lambda t: cmd.CancelOrder(t.at, t.rules, reason, by, text)
         )
 
     async def after_sale(
-        self, cause: Cause, order_id: str, outcome: o.AfterSale, reason: str, text: str = ""
+        self, cause: Cause, order_id: str, outcome: ev.AfterSale, reason: str, text: str = ""
     ) -> Answer:
         """Within the client's period. reason: of the form's."""
         return await self._do(
-            cause, order_id, lambda t: o.ReportAfterSale(t.at, t.rules, outcome, reason, text)
+            cause, order_id, lambda t: cmd.ReportAfterSale(t.at, t.rules, outcome, reason, text)
         )
 
     # Questions.
@@ -506,7 +509,7 @@ class Orders:
             quote = o.price(state, rules, now)
         except (Invalid, Rejected) as error:
             fault = error.reason
-        is_draft = state.status is o.Status.DRAFT
+        is_draft = state.status is ev.Status.DRAFT
         return Shown(
             order_id,
             found.version,
@@ -525,7 +528,7 @@ class Orders:
         found = await self._look(client_id, order_id)
         return o.price(found.state, found.rules, found.now), found.state.placed is not None
 
-    async def history(self, client_id: str, order_id: str) -> list[Recorded[o.Event]]:
+    async def history(self, client_id: str, order_id: str) -> list[Recorded[ev.Event]]:
         """Everything that happened to it, oldest first."""
         o.check_id("order_id", order_id)
         found = await self.events.history(ORDERS, client_id, order_id)
@@ -548,7 +551,7 @@ class Orders:
     # What commands have in common.
 
     async def _do(
-        self, cause: Cause, order_id: str, make: Callable[[_Taking], o.Command]
+        self, cause: Cause, order_id: str, make: Callable[[_Taking], cmd.Command]
     ) -> Answer:
         async def steps(taking: _Taking) -> Answer:
             taking.do(make(taking))
@@ -581,7 +584,7 @@ class Orders:
         else:
             form_version, form = await self._forms.current(tx.connection, client_id, new.product_id)
             rules = _rules_of(form, {}, await self._zone(client_id))
-        origin = o.Origin(
+        origin = ev.Origin(
             product_id=new.product_id,
             form_version=form_version,
             customer_id=new.customer_id,
@@ -592,7 +595,7 @@ class Orders:
             channel=new.channel,
         )
         taking = _Taking(tx, order_id, state, version, rules, at)
-        taking.do(o.DraftOrder(at, rules, origin, new.answers, new.reference))
+        taking.do(cmd.DraftOrder(at, rules, origin, new.answers, new.reference))
         return taking
 
     async def _look(self, client_id: str, order_id: str) -> "_Looking":
@@ -604,7 +607,7 @@ class Orders:
             rules = await self._rules(connection, client_id, state)
         return _Looking(client_id, state, version, rules, max(self._clock.now_us(), state.at))
 
-    async def _rules(self, connection: AsyncConnection, client_id: str, state: o.Order) -> o.Rules:
+    async def _rules(self, connection: AsyncConnection, client_id: str, state: Order) -> cmd.Rules:
         origin = state.origin
         form = await self._forms.version(
             client_id, origin.product_id, origin.form_version, connection
@@ -634,17 +637,17 @@ class _Looking:
     """One order as it is now, for a question."""
 
     client_id: str
-    state: o.Order
+    state: Order
     version: int
-    rules: o.Rules
+    rules: cmd.Rules
     now: int
 
 
-def _rules_of(form: Form, promotions: Mapping[str, Promotion], zone: ZoneInfo) -> o.Rules:
+def _rules_of(form: Form, promotions: Mapping[str, Promotion], zone: ZoneInfo) -> cmd.Rules:
     def faults(answers: Mapping[str, Any], partial: bool) -> list[tuple[str, str]]:
         return schema.faults(form, answers, partial=partial)
 
-    return o.Rules(form, promotions, faults, zone)
+    return cmd.Rules(form, promotions, faults, zone)
 
 
 def _normalised(name: str, address: Address) -> Address:
@@ -654,15 +657,15 @@ def _normalised(name: str, address: Address) -> Address:
         raise Invalid(f"addresses.{name}.{error.field}", error.reason) from None
 
 
-def _held(state: o.Order) -> str:
+def _held(state: Order) -> str:
     """The visit whose crew is free again when another is booked."""
-    if state.visit is None or state.visit_status is not o.VisitStatus.SCHEDULED:
+    if state.visit is None or state.visit_status is not ev.VisitStatus.SCHEDULED:
         return ""
     return state.visit.visit_id
 
 
-def _visit(booking: Booking) -> o.Visit:
-    return o.Visit(
+def _visit(booking: Booking) -> ev.Visit:
+    return ev.Visit(
         booking.visit_id,
         booking.crew_id,
         booking.area_id,
@@ -672,7 +675,7 @@ def _visit(booking: Booking) -> o.Visit:
     )
 
 
-def _is_the_same(state: o.Order, given: Submission) -> bool:
+def _is_the_same(state: Order, given: Submission) -> bool:
     """Whether the order is what this submission would make. What the client did with it since is
     no difference."""
     addresses = {name: one.address for name, one in state.addresses.items()}
@@ -684,7 +687,7 @@ def _is_the_same(state: o.Order, given: Submission) -> bool:
     )
 
 
-def _placed(state: o.Order) -> Answer:
+def _placed(state: Order) -> Answer:
     sale = state.sale
     assert sale is not None
     return {
@@ -702,7 +705,7 @@ def money_json(amount: Decimal, currency: str) -> dict[str, str] | None:
     return {"amount": f"{amount:f}", "currency": currency} if currency else None
 
 
-def visit_json(visit: o.Visit | None) -> dict[str, str] | None:
+def visit_json(visit: ev.Visit | None) -> dict[str, str] | None:
     if visit is None:
         return None
     return {

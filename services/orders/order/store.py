@@ -15,7 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventkit.eventstore import Category, Change, EventStore
 from services.orders.order import codec
+from services.orders.order import commands as cmd
+from services.orders.order import events as ev
 from services.orders.order import order as o
+from services.orders.order.state import Order, evolve
 from services.orders.tables import metadata
 from services.orders.visits.store import release
 
@@ -89,7 +92,7 @@ returned, failed, expired. visit_overdue: nobody has said how the visit went, in
 # The table.
 
 _FIXED: Final = frozenset(
-    ["client_id", "order_id", "drafted_at", *(field.name for field in fields(o.Origin))]
+    ["client_id", "order_id", "drafted_at", *(field.name for field in fields(ev.Origin))]
 )
 _insert = insert(ORDERS_TABLE)
 _UPSERT: Final = _insert.on_conflict_do_update(
@@ -102,7 +105,7 @@ _UPSERT: Final = _insert.on_conflict_do_update(
 )
 
 
-async def project(connection: AsyncConnection, changes: Sequence[Change[o.Order, o.Event]]) -> None:
+async def project(connection: AsyncConnection, changes: Sequence[Change[Order, ev.Event]]) -> None:
     await connection.execute(_UPSERT, [_row(change) for change in changes])
     for change in changes:
         given_up = list(_given_up(change))
@@ -110,7 +113,7 @@ async def project(connection: AsyncConnection, changes: Sequence[Change[o.Order,
             await release(connection, change.client_id, given_up)
 
 
-def _row(change: Change[o.Order, o.Event]) -> Row:
+def _row(change: Change[Order, ev.Event]) -> Row:
     state = change.after
     origin, sale, visit, ended = state.origin, state.sale, state.visit, state.ended
     return {
@@ -128,14 +131,14 @@ def _row(change: Change[o.Order, o.Event]) -> Row:
         "channel": origin.channel,
         "reference": state.reference,
         "drafted_at": state.drafted_at,
-        "expires_at": state.expires_at if state.status is o.Status.DRAFT else None,
+        "expires_at": state.expires_at if state.status is ev.Status.DRAFT else None,
         "placed_at": sale and sale.placed_at,
         "confirmed_at": state.confirmed_at,
         "fulfilled_at": state.fulfilled_at,
         "after_sale_until": state.after_sale_until,
         "ended_at": state.ended_at,
         "end_reason": ended.reason if ended else "",
-        "cancelled_by": ended.by.value if isinstance(ended, o.OrderCancelled) else "",
+        "cancelled_by": ended.by.value if isinstance(ended, ev.OrderCancelled) else "",
         "currency": sale.currency if sale else "",
         "total": sale and sale.total,
         "monthly": sale and sale.monthly,
@@ -146,26 +149,26 @@ def _row(change: Change[o.Order, o.Event]) -> Row:
         "skill": visit.skill if visit else "",
         "visit_starts_at": visit and visit.starts_at,
         "visit_ends_at": visit and visit.ends_at,
-        "visit_overdue": state.overdue and state.visit_status is o.VisitStatus.SCHEDULED,
+        "visit_overdue": state.overdue and state.visit_status is ev.VisitStatus.SCHEDULED,
     }
 
 
-def _given_up(change: Change[o.Order, o.Event]) -> Iterator[str]:
+def _given_up(change: Change[Order, ev.Event]) -> Iterator[str]:
     """The visits that the order had and does not hold any more, so that their crews are free. One
     that was missed was held: its time has been spent."""
     state = change.before
     for fact in change.events:
-        held, scheduled = state.visit, state.visit_status is o.VisitStatus.SCHEDULED
-        state = o.evolve(state, fact.event)
+        held, scheduled = state.visit, state.visit_status is ev.VisitStatus.SCHEDULED
+        state = evolve(state, fact.event)
         if held is not None and scheduled and (state.visit is None or state.visit != held):
             yield held.visit_id
 
 
-def _subject(_: str, state: o.Order) -> str:
+def _subject(_: str, state: Order) -> str:
     return state.origin.customer_id
 
 
-ORDERS: Final[Category[o.Command, o.Order, o.Event]] = Category(
+ORDERS: Final[Category[cmd.Command, Order, ev.Event]] = Category(
     "order",
     o.DECIDER,
     topic="order-events",
@@ -182,7 +185,7 @@ class Filter:
     """Which orders are wanted; empty and None: all. drafted_from, drafted_before: microseconds.
     overdue: only those with a visit that nobody has said the outcome of, in time."""
 
-    status: o.Status | None = None
+    status: ev.Status | None = None
     product_id: str = ""
     customer_id: str = ""
     call_id: str = ""
@@ -249,7 +252,7 @@ async def export(events: EventStore, client_id: str, customer_id: str) -> list[R
     return sorted(found, key=lambda each: int(each["at"]))
 
 
-def clear(event: o.Event) -> Row:
+def clear(event: ev.Event) -> Row:
     """An event without what is personal, as JSON has it."""
     _, body, _ = ORDERS.codec.encode(event)
     plain: Row = msgspec.json.decode(body)

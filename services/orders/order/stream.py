@@ -26,7 +26,9 @@ from eventkit.errors import InvalidMessage, Unavailable
 from eventkit.eventstore import Answer, Cause, EventStore, Transaction
 from eventkit.records import Bad, Batch, Record
 from eventkit.wire import decoded
-from services.orders.order.order import ID, ForgetCustomer, Status, decide
+from services.orders.order.commands import ForgetCustomer
+from services.orders.order.events import Status
+from services.orders.order.order import ID, decide
 from services.orders.order.store import ORDERS, ORDERS_TABLE
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,10 @@ from services.orders.addresses.address import Address
 from services.orders.forms import schema
 from services.orders.forms.codec import form_of
 from services.orders.forms.form import Confirmation, Form
+from services.orders.order import commands as cmd
+from services.orders.order import events as ev
 from services.orders.order import order as o
+from services.orders.order.state import Order
 from services.orders.prices.pricing import Promotion
 
 MINUTE, HOUR, DAY = o.MINUTE, 60 * o.MINUTE, o.DAY
@@ -100,21 +103,23 @@ PROMOTION = Promotion(
     "ten", "Ten off", ("line",), T0 - DAY, T0 + 2 * DAY, amount=Decimal("10.00"), currency="EUR"
 )
 OTHER = Promotion("other", "Of another product", ("taxi",), 0, 2 * T0, percent=Decimal(5))
-ORIGIN = o.Origin("line", 3, "cu-1", "call-1", "agent-1", "camp-1", "offer-1")
+ORIGIN = ev.Origin("line", 3, "cu-1", "call-1", "agent-1", "camp-1", "offer-1")
 
 PARIS = Address("FR", ("1 rue A",), "75002", "Paris", as_spoken="un, rue A")
 MARAIS = replace(PARIS, lines=("2 rue B",))
 LYON = replace(PARIS, postal_code="69001", locality="Lyon")
 
 
-def rules(form: Form = FORM, *promotions: Promotion) -> o.Rules:
+def rules(form: Form = FORM, *promotions: Promotion) -> cmd.Rules:
     """promotions: those that are published; left out, both."""
 
     def faults(answers: Mapping[str, Any], partial: bool) -> list[tuple[str, str]]:
         return schema.faults(form, answers, partial=partial)
 
     known = promotions or (PROMOTION, OTHER)
-    return o.Rules(form, {one.promotion_id: one for one in known}, faults, ZoneInfo("Europe/Paris"))
+    return cmd.Rules(
+        form, {one.promotion_id: one for one in known}, faults, ZoneInfo("Europe/Paris")
+    )
 
 
 RULES = rules()
@@ -126,84 +131,84 @@ def area_of(address: Address) -> str:
 
 def visit(
     starts_at: int = T0 + 4 * HOUR, visit_id: str = "v-1", area_id: str = "75", crew: str = "c-1"
-) -> o.Visit:
-    return o.Visit(visit_id, crew, area_id, "fibre", starts_at, starts_at + HOUR)
+) -> ev.Visit:
+    return ev.Visit(visit_id, crew, area_id, "fibre", starts_at, starts_at + HOUR)
 
 
 # Commands.
 
 
-def draft(at: int = T0, form: Form = FORM, **answers: Any) -> o.Command:
-    return o.DraftOrder(at, rules(form), ORIGIN, answers)
+def draft(at: int = T0, form: Form = FORM, **answers: Any) -> cmd.Command:
+    return cmd.DraftOrder(at, rules(form), ORIGIN, answers)
 
 
-def save(at: int = T0, **answers: Any) -> o.Command:
-    return o.SaveAnswers(at, RULES, answers)
+def save(at: int = T0, **answers: Any) -> cmd.Command:
+    return cmd.SaveAnswers(at, RULES, answers)
 
 
-def give(at: int = T0, name: str = "home", address: Address = PARIS) -> o.Command:
-    return o.GiveAddress(at, RULES, name, address, "agent-1", area_of(address))
+def give(at: int = T0, name: str = "home", address: Address = PARIS) -> cmd.Command:
+    return cmd.GiveAddress(at, RULES, name, address, "agent-1", area_of(address))
 
 
-def yes(at: int = T0, name: str = "home") -> o.Command:
-    return o.ConfirmAddress(at, RULES, name, "agent-1")
+def yes(at: int = T0, name: str = "home") -> cmd.Command:
+    return cmd.ConfirmAddress(at, RULES, name, "agent-1")
 
 
-def book(at: int = T0, booked: o.Visit | None = None, reason: str = "customer") -> o.Command:
-    return o.ScheduleVisit(at, RULES, booked or visit(), o.Moved(reason))
+def book(at: int = T0, booked: ev.Visit | None = None, reason: str = "customer") -> cmd.Command:
+    return cmd.ScheduleVisit(at, RULES, booked or visit(), ev.Moved(reason))
 
 
-def release(at: int = T0) -> o.Command:
-    return o.ReleaseVisit(at, RULES)
+def release(at: int = T0) -> cmd.Command:
+    return cmd.ReleaseVisit(at, RULES)
 
 
-def apply(at: int = T0, promotion_id: str = "ten", by: o.Rules = RULES) -> o.Command:
-    return o.ApplyPromotion(at, by, promotion_id)
+def apply(at: int = T0, promotion_id: str = "ten", by: cmd.Rules = RULES) -> cmd.Command:
+    return cmd.ApplyPromotion(at, by, promotion_id)
 
 
-def remove(at: int = T0, promotion_id: str = "ten") -> o.Command:
-    return o.RemovePromotion(at, RULES, promotion_id)
+def remove(at: int = T0, promotion_id: str = "ten") -> cmd.Command:
+    return cmd.RemovePromotion(at, RULES, promotion_id)
 
 
-def tick(at: int = T0, point_id: str = "passport") -> o.Command:
-    return o.TickPoint(at, RULES, point_id, "agent-1")
+def tick(at: int = T0, point_id: str = "passport") -> cmd.Command:
+    return cmd.TickPoint(at, RULES, point_id, "agent-1")
 
 
-def untick(at: int = T0, point_id: str = "passport") -> o.Command:
-    return o.UntickPoint(at, RULES, point_id)
+def untick(at: int = T0, point_id: str = "passport") -> cmd.Command:
+    return cmd.UntickPoint(at, RULES, point_id)
 
 
-def place(at: int = T0, by: o.Rules = RULES) -> o.Command:
-    return o.PlaceOrder(at, by)
+def place(at: int = T0, by: cmd.Rules = RULES) -> cmd.Command:
+    return cmd.PlaceOrder(at, by)
 
 
-def confirm(at: int = T0, reference: str = "") -> o.Command:
-    return o.ConfirmOrder(at, reference)
+def confirm(at: int = T0, reference: str = "") -> cmd.Command:
+    return cmd.ConfirmOrder(at, reference)
 
 
-def fulfil(at: int = T0) -> o.Command:
-    return o.FulfilOrder(at, RULES)
+def fulfil(at: int = T0) -> cmd.Command:
+    return cmd.FulfilOrder(at, RULES)
 
 
-def cancel(at: int = T0, reason: str = "changed-mind", by: str = "customer") -> o.Command:
-    return o.CancelOrder(at, RULES, reason, o.Party(by), "No.")
+def cancel(at: int = T0, reason: str = "changed-mind", by: str = "customer") -> cmd.Command:
+    return cmd.CancelOrder(at, RULES, reason, ev.Party(by), "No.")
 
 
-def done(at: int = T0 + 5 * HOUR, visit_id: str = "v-1") -> o.Command:
-    return o.ReportVisit(at, visit_id, None, "Works.")
+def done(at: int = T0 + 5 * HOUR, visit_id: str = "v-1") -> cmd.Command:
+    return cmd.ReportVisit(at, visit_id, None, "Works.")
 
 
-def missed(at: int = T0 + 5 * HOUR, visit_id: str = "v-1", by: str = "crew") -> o.Command:
-    return o.ReportVisit(at, visit_id, o.MissedBy(by), "Nobody.")
+def missed(at: int = T0 + 5 * HOUR, visit_id: str = "v-1", by: str = "crew") -> cmd.Command:
+    return cmd.ReportVisit(at, visit_id, ev.MissedBy(by), "Nobody.")
 
 
 def after_sale(
     at: int = T0 + 6 * HOUR, outcome: str = "returned", reason: str = "withdrawn"
-) -> o.Command:
-    return o.ReportAfterSale(at, RULES, o.AfterSale(outcome), reason, "Too slow.")
+) -> cmd.Command:
+    return cmd.ReportAfterSale(at, RULES, ev.AfterSale(outcome), reason, "Too slow.")
 
 
-def state_after(*commands: o.Command) -> o.Order:
+def state_after(*commands: cmd.Command) -> Order:
     state = o.DECIDER.initial
     for command in commands:
         state = fold(o.DECIDER, o.decide(command, state), state)

@@ -8,6 +8,7 @@ from google.protobuf.json_format import MessageToDict
 from relais.orders.v1.events_pb2 import OrderEvent
 
 from eventkit.eventstore import Recorded
+from services.orders.order import events as ev
 from services.orders.order import order as o
 from services.orders.order.codec import order_message
 from services.orders.order.store import ORDERS, clear
@@ -15,9 +16,9 @@ from services.orders.order.tests.support import ORIGIN, T0
 from services.orders.prices.pricing import Line, Period, Quote
 
 PRIVATE = "Zébulon Quixwörth"
-VISIT = o.Visit("v-1", "crew-1", "75", "fibre", T0, T0 + 3_600_000_000)
-NEXT = o.Visit("v-2", "crew-2", "75", "fibre", T0 + 1, T0 + 3_600_000_001)
-SALE = o.Sale(T0, "EUR", Decimal("69.90"), Decimal("40.00"))
+VISIT = ev.Visit("v-1", "crew-1", "75", "fibre", T0, T0 + 3_600_000_000)
+NEXT = ev.Visit("v-2", "crew-2", "75", "fibre", T0 + 1, T0 + 3_600_000_001)
+SALE = ev.Sale(T0, "EUR", Decimal("69.90"), Decimal("40.00"))
 TOTAL = {"amount": "69.90", "currency": "EUR"}
 MONTHLY = {"amount": "40.00", "currency": "EUR"}
 AT = "2026-11-23T09:00:00Z"
@@ -44,30 +45,30 @@ LINE = Line(
 QUOTE = Quote("EUR", (LINE,), Decimal("69.90"), Decimal("40.00"))
 SOLD = {"placed_at": AT, "total": TOTAL, "monthly": MONTHLY}
 
-EVENTS: list[tuple[o.Event, str, dict[str, Any]]] = [
-    (o.OrderDrafted(T0, ORIGIN, "SO-1", T0), "drafted", {"expires_at": AT}),
+EVENTS: list[tuple[ev.Event, str, dict[str, Any]]] = [
+    (ev.OrderDrafted(T0, ORIGIN, "SO-1", T0), "drafted", {"expires_at": AT}),
     (
-        o.OrderAnswersSaved(T0, ORIGIN, ("note",), {"note": PRIVATE}, ("home",), T0),
+        ev.OrderAnswersSaved(T0, ORIGIN, ("note",), {"note": PRIVATE}, ("home",), T0),
         "answers_saved",
         {"fields": ["note"], "expires_at": AT},
     ),
     (
-        o.OrderAddressGiven(T0, ORIGIN, "home", {"lines": PRIVATE}, "a", T0),
+        ev.OrderAddressGiven(T0, ORIGIN, "home", {"lines": PRIVATE}, "a", T0),
         "address_given",
         {"field": "home", "expires_at": AT},
     ),
-    (o.OrderAddressConfirmed(T0, ORIGIN, "home", "a", T0), "address_confirmed", {"field": "home"}),
-    (o.OrderPromotionApplied(T0, ORIGIN, "p", T0), "promotion_applied", {"promotion_id": "p"}),
-    (o.OrderPromotionRemoved(T0, ORIGIN, "p", T0), "promotion_removed", {"promotion_id": "p"}),
+    (ev.OrderAddressConfirmed(T0, ORIGIN, "home", "a", T0), "address_confirmed", {"field": "home"}),
+    (ev.OrderPromotionApplied(T0, ORIGIN, "p", T0), "promotion_applied", {"promotion_id": "p"}),
+    (ev.OrderPromotionRemoved(T0, ORIGIN, "p", T0), "promotion_removed", {"promotion_id": "p"}),
     (
-        o.OrderPointTicked(T0, ORIGIN, "x", "agent-2", "69.90 EUR", None),
+        ev.OrderPointTicked(T0, ORIGIN, "x", "agent-2", "69.90 EUR", None),
         "point_ticked",
         {"point_id": "x", "agent_id": "agent-2"},
     ),
-    (o.OrderPointUnticked(T0, ORIGIN, "x", T0), "point_unticked", {"point_id": "x"}),
-    (o.OrderDraftExpired(T0, ORIGIN), "draft_expired", {}),
+    (ev.OrderPointUnticked(T0, ORIGIN, "x", T0), "point_unticked", {"point_id": "x"}),
+    (ev.OrderDraftExpired(T0, ORIGIN), "draft_expired", {}),
     (
-        o.OrderPlaced(T0, ORIGIN, QUOTE, (PRIVATE,), VISIT, {"plan": "fast"}),
+        ev.OrderPlaced(T0, ORIGIN, QUOTE, (PRIVATE,), VISIT, {"plan": "fast"}),
         "placed",
         {
             "total": TOTAL,
@@ -86,47 +87,47 @@ EVENTS: list[tuple[o.Event, str, dict[str, Any]]] = [
     ),
     # Where nothing is paid.
     (
-        o.OrderPlaced(T0, ORIGIN, Quote("", (), Decimal(0), Decimal(0)), (), None, {}),
+        ev.OrderPlaced(T0, ORIGIN, Quote("", (), Decimal(0), Decimal(0)), (), None, {}),
         "placed",
         {"total": {}, "monthly": {}},
     ),
-    (o.OrderConfirmed(T0, ORIGIN, "SO-1"), "confirmed", {"reference": "SO-1"}),
-    (o.OrderConfirmed(T0, ORIGIN, ""), "confirmed", {}),
+    (ev.OrderConfirmed(T0, ORIGIN, "SO-1"), "confirmed", {"reference": "SO-1"}),
+    (ev.OrderConfirmed(T0, ORIGIN, ""), "confirmed", {}),
     (
-        o.OrderFulfilled(T0, ORIGIN, T0, SALE),
+        ev.OrderFulfilled(T0, ORIGIN, T0, SALE),
         "fulfilled",
         {"after_sale_until": AT, "total": TOTAL, "monthly": MONTHLY},
     ),
     (
-        o.OrderCancelled(T0, ORIGIN, "other", o.Party.CLIENT, PRIVATE, SALE),
+        ev.OrderCancelled(T0, ORIGIN, "other", ev.Party.CLIENT, PRIVATE, SALE),
         "cancelled",
         {"reason": "other", "by": "PARTY_CLIENT", **SOLD},
     ),
     (
-        o.OrderCancelled(T0, ORIGIN, "other", o.Party.CENTRE, PRIVATE, None),
+        ev.OrderCancelled(T0, ORIGIN, "other", ev.Party.CENTRE, PRIVATE, None),
         "cancelled",
         {"reason": "other", "by": "PARTY_CENTRE"},
     ),
-    (o.OrderReturned(T0, ORIGIN, "slow", PRIVATE, SALE), "returned", {"reason": "slow", **SOLD}),
-    (o.OrderFailed(T0, ORIGIN, "unpaid", PRIVATE, SALE), "failed", {"reason": "unpaid", **SOLD}),
+    (ev.OrderReturned(T0, ORIGIN, "slow", PRIVATE, SALE), "returned", {"reason": "slow", **SOLD}),
+    (ev.OrderFailed(T0, ORIGIN, "unpaid", PRIVATE, SALE), "failed", {"reason": "unpaid", **SOLD}),
     (
-        o.OrderVisitScheduled(T0, ORIGIN, VISIT, T0, None),
+        ev.OrderVisitScheduled(T0, ORIGIN, VISIT, T0, None),
         "visit_scheduled",
         {"visit": WIRE_VISIT},
     ),
     (
-        o.OrderVisitRescheduled(T0, ORIGIN, NEXT, VISIT, o.Moved.MISSED, T0, T0),
+        ev.OrderVisitRescheduled(T0, ORIGIN, NEXT, VISIT, ev.Moved.MISSED, T0, T0),
         "visit_rescheduled",
         {"visit": WIRE_NEXT, "previous": WIRE_VISIT, "reason": "missed"},
     ),
-    (o.OrderVisitReleased(T0, ORIGIN, VISIT, T0), "visit_released", {"visit": WIRE_VISIT}),
+    (ev.OrderVisitReleased(T0, ORIGIN, VISIT, T0), "visit_released", {"visit": WIRE_VISIT}),
     (
-        o.OrderVisitMissed(T0, ORIGIN, VISIT, o.MissedBy.CIRCUMSTANCES, PRIVATE),
+        ev.OrderVisitMissed(T0, ORIGIN, VISIT, ev.MissedBy.CIRCUMSTANCES, PRIVATE),
         "visit_missed",
         {"visit": WIRE_VISIT, "by": "MISSED_BY_CIRCUMSTANCES"},
     ),
-    (o.OrderVisitDone(T0, ORIGIN, VISIT, PRIVATE), "visit_done", {"visit": WIRE_VISIT}),
-    (o.OrderVisitOverdue(T0, ORIGIN, VISIT), "visit_overdue", {"visit": WIRE_VISIT}),
+    (ev.OrderVisitDone(T0, ORIGIN, VISIT, PRIVATE), "visit_done", {"visit": WIRE_VISIT}),
+    (ev.OrderVisitOverdue(T0, ORIGIN, VISIT), "visit_overdue", {"visit": WIRE_VISIT}),
 ]
 IDS = [name for _, name, _ in EVENTS]
 
@@ -137,7 +138,7 @@ def test_every_event_is_here() -> None:
 
 
 @pytest.mark.parametrize(("event", "body", "told"), EVENTS, ids=IDS)
-def test_message(event: o.Event, body: str, told: dict[str, Any]) -> None:
+def test_message(event: ev.Event, body: str, told: dict[str, Any]) -> None:
     fact = Recorded("acme", "acme/order/o-1", 7, "e-1", event, 1, T0 + 2, "ana", "corr", "caus")
     data = order_message(fact)
     assert PRIVATE.encode() not in data
@@ -163,7 +164,7 @@ def test_message(event: o.Event, body: str, told: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("event", "body", "told"), EVENTS, ids=IDS)
-def test_stored_and_read_again(event: o.Event, body: str, told: dict[str, Any]) -> None:
+def test_stored_and_read_again(event: ev.Event, body: str, told: dict[str, Any]) -> None:
     name, stored, personal = ORDERS.codec.encode(event)
     assert ORDERS.codec.decode(name, stored.decode(), personal) == event
     assert PRIVATE.encode() not in stored

@@ -612,6 +612,7 @@ async def test_erased(desk: Desk, keys: KeyRing, postgres: Postgres, database: s
     assert found_in(str(held).encode(), PRIVATE.values()) == set(PRIVATE.values())
     assert (await admin.do("/export", {"customer_id": "cu-6"}))["items"] == []
 
+    told = [(each["point_id"], each["said"]) for each in (await desk.get(f"/{id}"))["checklist"]]
     await keys.erase(desk.client_id, ["cu-5"])
 
     async def forget(tx: Any) -> dict[str, Any]:
@@ -624,7 +625,9 @@ async def test_erased(desk: Desk, keys: KeyRing, postgres: Postgres, database: s
         name: None for name in ("home", "plan", "routers", "install", "invoice", "note")
     }
     assert (await desk.get(f"/{draft}"))["fields"][0]["given"]["address"]["lines"] == []
-    # What is counted stays, and what was placed goes on.
+    # What is counted stays, and what the customer was told, and what was placed goes on.
+    assert told
+    assert [(each["point_id"], each["said"]) for each in shown["checklist"]] == told
     assert shown["quote"]["total"] == {"amount": "69.90", "currency": "EUR"}
     assert {line["why"] for line in shown["quote"]["lines"]} == {""}
     assert shown["visit_status"] == "missed"

@@ -9,6 +9,8 @@ import pytest
 from eventkit.decider import Invalid, NotFound, Rejected, fold
 from services.orders.addresses.address import Address
 from services.orders.forms.form import Says
+from services.orders.order import commands as cmd
+from services.orders.order import events as ev
 from services.orders.order import order as o
 from services.orders.order.tests.support import (
     AUTOMATIC,
@@ -56,11 +58,11 @@ DRAFT = (draft(plan="fast", install="crew"),)
 CANCELLED = (*PLACED, cancel())
 RETURNED = (*FULFILLED, after_sale())
 MISSED = (*PLACED, missed())
-EXPIRED = (*DRAFT, o.ExpireDraft(EXPIRES))
+EXPIRED = (*DRAFT, cmd.ExpireDraft(EXPIRES))
 SECOND = visit(T0 + 8 * HOUR, "v-2", crew="c-2")
 
 
-def events(given: Sequence[o.Command], when: o.Command) -> list[str]:
+def events(given: Sequence[cmd.Command], when: cmd.Command) -> list[str]:
     """The names of what happens, without the word that all have."""
     found = o.decide(when, state_after(*given))
     return [type(event).__name__.removeprefix("Order") for event in found]
@@ -68,8 +70,8 @@ def events(given: Sequence[o.Command], when: o.Command) -> list[str]:
 
 def test_drafted_with_what_the_form_knows_already() -> None:
     drafted, saved = o.decide(draft(install="crew", note="Ring twice"), o.DECIDER.initial)
-    assert drafted == o.OrderDrafted(T0, ORIGIN, "", EXPIRES)
-    assert saved == o.OrderAnswersSaved(
+    assert drafted == ev.OrderDrafted(T0, ORIGIN, "", EXPIRES)
+    assert saved == ev.OrderAnswersSaved(
         T0,
         ORIGIN,
         ("floor", "install", "invoice", "note", "routers"),
@@ -116,7 +118,7 @@ def test_drafted_with_what_the_form_knows_already() -> None:
         (PLACED, done(), ["VisitDone"]),
         (PLACED, missed(by="customer"), ["VisitMissed"]),
         (MISSED, book(T0 + 5 * HOUR, SECOND), ["VisitRescheduled"]),
-        (PLACED, o.NoticeOverdue(T0 + 5 * HOUR + 30 * MINUTE), ["VisitOverdue"]),
+        (PLACED, cmd.NoticeOverdue(T0 + 5 * HOUR + 30 * MINUTE), ["VisitOverdue"]),
         (CONFIRMED, done(T0 + 6 * HOUR), ["VisitOverdue", "VisitDone"]),
         # The lifecycle.
         (READY, place(), ["Placed"]),
@@ -130,22 +132,22 @@ def test_drafted_with_what_the_form_knows_already() -> None:
         (PLACED, cancel(by="client"), ["Cancelled"]),
         (CONFIRMED, cancel(), ["Cancelled"]),
         (VISITED, cancel(T0 + 6 * HOUR), ["Cancelled"]),
-        (DRAFT, o.ExpireDraft(EXPIRES), ["DraftExpired"]),
+        (DRAFT, cmd.ExpireDraft(EXPIRES), ["DraftExpired"]),
     ],
 )
-def test_happens(given: Sequence[o.Command], when: o.Command, then: list[str]) -> None:
+def test_happens(given: Sequence[cmd.Command], when: cmd.Command, then: list[str]) -> None:
     assert events(given, when) == then
 
 
 def test_confirmed_by_itself() -> None:
     by = rules(AUTOMATIC)
-    assert events(READY, o.PlaceOrder(T0, by)) == ["Placed", "Confirmed"]
-    state = state_after(*READY, o.PlaceOrder(T0, by))
-    assert (state.status, state.confirmed_at) == (o.Status.CONFIRMED, T0)
-    assert o.decide(o.PlaceOrder(T0, by), state) == []
+    assert events(READY, cmd.PlaceOrder(T0, by)) == ["Placed", "Confirmed"]
+    state = state_after(*READY, cmd.PlaceOrder(T0, by))
+    assert (state.status, state.confirmed_at) == (ev.Status.CONFIRMED, T0)
+    assert o.decide(cmd.PlaceOrder(T0, by), state) == []
 
 
-ANOTHER = o.DraftOrder(T0, RULES, replace(ORIGIN, customer_id="cu-2"))
+ANOTHER = cmd.DraftOrder(T0, RULES, replace(ORIGIN, customer_id="cu-2"))
 
 
 @pytest.mark.parametrize(
@@ -219,7 +221,7 @@ ANOTHER = o.DraftOrder(T0, RULES, replace(ORIGIN, customer_id="cu-2"))
         # The checklist.
         (DRAFT, tick(point_id="when"), "the visit is not booked"),
         (DRAFT, tick(point_id="socket"), "not among what is told"),
-        (READY, o.TickPoint(T0, RULES, "amount", "a", "9.00 EUR"), "says something else now"),
+        (READY, cmd.TickPoint(T0, RULES, "amount", "a", "9.00 EUR"), "says something else now"),
         # Addresses and promotions.
         (DRAFT, yes(), "the address home has not been given"),
         (DRAFT, give(name="post"), "is not asked for"),
@@ -228,7 +230,7 @@ ANOTHER = o.DraftOrder(T0, RULES, replace(ORIGIN, customer_id="cu-2"))
         (DRAFT, apply(by=rules(FORM, replace(PROMOTION, valid_until=T0))), "no longer valid"),
     ],
 )
-def test_rejected(given: Sequence[o.Command], when: o.Command, reason: str) -> None:
+def test_rejected(given: Sequence[cmd.Command], when: cmd.Command, reason: str) -> None:
     with pytest.raises(Rejected, match=reason):
         o.decide(when, state_after(*given))
 
@@ -256,7 +258,7 @@ LACKING = [
 
 
 @pytest.mark.parametrize(("given", "name", "reason"), LACKING)
-def test_not_placed(given: Sequence[o.Command], name: str, reason: str) -> None:
+def test_not_placed(given: Sequence[cmd.Command], name: str, reason: str) -> None:
     state = state_after(*given)
     with pytest.raises(Rejected) as refused:
         o.decide(place(), state)
@@ -303,16 +305,16 @@ def test_a_promotion_that_is_over_or_withdrawn_is_not_placed() -> None:
         o.decide(place(by=rules(FORM, OTHER)), state)
     # What the amount is cannot be told then, either.
     with pytest.raises(Rejected, match="withdrawn"):
-        o.decide(o.TickPoint(T0, rules(FORM, OTHER), "amount", "agent-1"), state)
+        o.decide(cmd.TickPoint(T0, rules(FORM, OTHER), "amount", "agent-1"), state)
 
 
 @pytest.mark.parametrize(
     ("given", "when", "field"),
     [
-        ((), o.DraftOrder(T0, RULES, replace(ORIGIN, customer_id="")), "customer_id"),
-        ((), o.DraftOrder(T0, RULES, replace(ORIGIN, call_id="a b")), "call_id"),
-        ((), o.DraftOrder(T0, RULES, replace(ORIGIN, channel="Fax!")), "channel"),
-        ((), o.DraftOrder(T0, RULES, ORIGIN, reference="a b"), "reference"),
+        ((), cmd.DraftOrder(T0, RULES, replace(ORIGIN, customer_id="")), "customer_id"),
+        ((), cmd.DraftOrder(T0, RULES, replace(ORIGIN, call_id="a b")), "call_id"),
+        ((), cmd.DraftOrder(T0, RULES, replace(ORIGIN, channel="Fax!")), "channel"),
+        ((), cmd.DraftOrder(T0, RULES, ORIGIN, reference="a b"), "reference"),
         ((), draft(plan="medium"), "answers.plan"),
         (DRAFT, save(routers=10), "answers.routers"),
         (DRAFT, save(routers=True), "answers.routers"),
@@ -329,12 +331,12 @@ def test_a_promotion_that_is_over_or_withdrawn_is_not_placed() -> None:
         ),
         (PLACED, confirm(reference="a b"), "reference"),
         (PLACED, cancel(reason="no-idea"), "reason"),
-        (PLACED, o.CancelOrder(T0, RULES, "too-late", o.Party.CUSTOMER, "\0"), "text"),
-        (PLACED, o.CancelOrder(T0, RULES, "too-late", o.Party.CUSTOMER, "x" * 10_001), "text"),
+        (PLACED, cmd.CancelOrder(T0, RULES, "too-late", ev.Party.CUSTOMER, "\0"), "text"),
+        (PLACED, cmd.CancelOrder(T0, RULES, "too-late", ev.Party.CUSTOMER, "x" * 10_001), "text"),
         (FULFILLED, after_sale(reason="changed-mind"), "reason"),
     ],
 )
-def test_makes_no_sense(given: Sequence[o.Command], when: o.Command, field: str) -> None:
+def test_makes_no_sense(given: Sequence[cmd.Command], when: cmd.Command, field: str) -> None:
     with pytest.raises(Invalid) as refused:
         o.decide(when, state_after(*given))
     assert refused.value.field == field
@@ -345,11 +347,11 @@ def test_makes_no_sense(given: Sequence[o.Command], when: o.Command, field: str)
     [
         *(save(plan="slow"), give(), yes(), apply(), remove(), tick(), untick(), book(), release()),
         *(place(), confirm(), fulfil(), cancel(), done(), missed(), after_sale()),
-        *(o.ExpireDraft(T0), o.NoticeOverdue(T0)),
+        *(cmd.ExpireDraft(T0), cmd.NoticeOverdue(T0)),
     ],
     ids=lambda command: type(command).__name__,
 )
-def test_nothing_there(command: o.Command) -> None:
+def test_nothing_there(command: cmd.Command) -> None:
     with pytest.raises(NotFound, match="order"):
         o.decide(command, o.DECIDER.initial)
 
@@ -365,7 +367,7 @@ def test_nothing_there(command: o.Command) -> None:
         (DRAFT, apply(promotion_id="none"), "promotion"),
     ],
 )
-def test_no_such_thing(given: Sequence[o.Command], when: o.Command, what: str) -> None:
+def test_no_such_thing(given: Sequence[cmd.Command], when: cmd.Command, what: str) -> None:
     with pytest.raises(NotFound, match=what):
         o.decide(when, state_after(*given))
 
@@ -397,12 +399,12 @@ def test_no_such_thing(given: Sequence[o.Command], when: o.Command, what: str) -
         (PLACED, done()),
         (PLACED, missed()),
         (FULFILLED, after_sale()),
-        (DRAFT, o.ExpireDraft(EXPIRES)),
-        (PLACED, o.NoticeOverdue(T0 + 5 * HOUR + 30 * MINUTE)),
+        (DRAFT, cmd.ExpireDraft(EXPIRES)),
+        (PLACED, cmd.NoticeOverdue(T0 + 5 * HOUR + 30 * MINUTE)),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_repeat_changes_nothing(given: Sequence[o.Command], command: o.Command) -> None:
+def test_a_repeat_changes_nothing(given: Sequence[cmd.Command], command: cmd.Command) -> None:
     state = state_after(*given)
     state = fold(o.DECIDER, o.decide(command, state), state)
     assert o.decide(command, state) == []
@@ -430,7 +432,7 @@ def test_what_is_hidden_has_no_answer_and_no_address() -> None:
     state = fold(o.DECIDER, o.decide(save(install="crew"), state), state)
     assert state.values["floor"] == 0
     (event,) = o.decide(save(invoice="none"), state)
-    assert isinstance(event, o.OrderAnswersSaved)
+    assert isinstance(event, ev.OrderAnswersSaved)
     assert event.hidden == ("post",)
     assert "post" not in fold(o.DECIDER, [event], state).addresses
 
@@ -447,7 +449,7 @@ def test_another_address_has_to_be_confirmed() -> None:
 def test_frozen_at_placement() -> None:
     state = state_after(*READY, apply(), tick(point_id="amount"))
     placed = o.decide(place(), state)[0]
-    assert isinstance(placed, o.OrderPlaced)
+    assert isinstance(placed, ev.OrderPlaced)
     assert (placed.quote.total, placed.quote.monthly) == (Decimal("79.80"), Decimal("40.00"))
     assert placed.visit == visit()
     assert placed.reported == {"plan": "fast", "routers": "2", "install": "crew"}
@@ -472,23 +474,23 @@ def test_a_moved_visit_has_to_be_told_again_after_placement_too() -> None:
     assert not told[Says.VISIT].holds
     assert told[Says.TOTAL].holds
     (event,) = o.decide(tick(point_id="when"), state)
-    assert isinstance(event, o.OrderPointTicked)
-    assert (event.said, event.expires_at) == ("2026-11-23 18:00 to 20:00 CET", None)
+    assert isinstance(event, ev.OrderPointTicked)
+    assert (event.said, event.expires_at) == ("2026-11-23 18:00 to 19:00 CET", None)
 
 
 def test_released_is_free() -> None:
     state = state_after(*READY, release())
-    assert (state.visit, state.visit_status) == (None, o.VisitStatus.NONE)
+    assert (state.visit, state.visit_status) == (None, ev.VisitStatus.NONE)
     for given in (CANCELLED, (*READY, cancel())):
         ended = state_after(*given)
-        assert (ended.visit, ended.visit_status) == (None, o.VisitStatus.NONE)
+        assert (ended.visit, ended.visit_status) == (None, ev.VisitStatus.NONE)
     # What has taken place, or was to, stays known.
-    assert state_after(*VISITED, cancel(T0 + 6 * HOUR)).visit_status is o.VisitStatus.DONE
-    assert state_after(*MISSED, cancel(T0 + 6 * HOUR)).visit_status is o.VisitStatus.MISSED
+    assert state_after(*VISITED, cancel(T0 + 6 * HOUR)).visit_status is ev.VisitStatus.DONE
+    assert state_after(*MISSED, cancel(T0 + 6 * HOUR)).visit_status is ev.VisitStatus.MISSED
 
 
 def test_the_money_comes_back_with_what_undoes_it() -> None:
-    sale = o.Sale(T0, "EUR", Decimal("89.80"), Decimal("40.00"))
+    sale = ev.Sale(T0, "EUR", Decimal("89.80"), Decimal("40.00"))
     for given, when in (
         (PLACED, cancel()),
         (VISITED, fulfil(T0 + 6 * HOUR)),
@@ -496,10 +498,10 @@ def test_the_money_comes_back_with_what_undoes_it() -> None:
         (FULFILLED, after_sale(outcome="failed")),
     ):
         (event,) = o.decide(when, state_after(*given))
-        assert not isinstance(event, o.OrderDrafted)
+        assert not isinstance(event, ev.OrderDrafted)
         assert getattr(event, "sale", None) == sale
     (event,) = o.decide(cancel(), state_after(*DRAFT))
-    assert isinstance(event, o.OrderCancelled)
+    assert isinstance(event, ev.OrderCancelled)
     assert event.sale is None
 
 
@@ -507,11 +509,11 @@ def test_timers() -> None:
     assert o.timers(state_after(*DRAFT)) == {o.EXPIRY: EXPIRES}
     later = state_after(*DRAFT, save(T0 + 30 * MINUTE, plan="slow"))
     assert o.timers(later) == {o.EXPIRY: EXPIRES + 30 * MINUTE}
-    assert o.decide(o.ExpireDraft(EXPIRES), later) == []
+    assert o.decide(cmd.ExpireDraft(EXPIRES), later) == []
     overdue = T0 + 5 * HOUR + 30 * MINUTE
     placed = state_after(*PLACED)
     assert o.timers(placed) == {o.OVERDUE: overdue}
-    noticed = fold(o.DECIDER, o.decide(o.NoticeOverdue(overdue), placed), placed)
+    noticed = fold(o.DECIDER, o.decide(cmd.NoticeOverdue(overdue), placed), placed)
     assert (noticed.overdue, o.timers(noticed)) == (True, {})
     moved = fold(o.DECIDER, o.decide(book(T0 + 6 * HOUR, SECOND), noticed), noticed)
     assert (moved.overdue, o.timers(moved)) == (False, {o.OVERDUE: overdue + 4 * HOUR})
@@ -534,7 +536,7 @@ def test_of_a_placed_order_the_visit_needs_no_answers() -> None:
 
 
 def test_next_steps() -> None:
-    table: list[tuple[Sequence[o.Command], tuple[str, ...]]] = [
+    table: list[tuple[Sequence[cmd.Command], tuple[str, ...]]] = [
         (DRAFT, ("save", "address", "promotion", "tick", "visit", "cancel")),
         (READY, ("save", "address", "promotion", "tick", "visit", "place", "cancel")),
         (PLACED, ("confirm", "visit", "cancel")),

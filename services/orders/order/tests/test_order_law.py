@@ -4,8 +4,10 @@ more, without asking order.py."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,7 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from eventkit.decider import Invalid, NotFound, Rejected, fold
 from services.orders.addresses.address import Address
 from services.orders.forms.form import Form
+from services.orders.order import commands as cmd
+from services.orders.order import events as ev
 from services.orders.order import order as o
+from services.orders.order.state import Order
 from services.orders.order.tests.support import (
     AUTOMATIC,
     FORM,
@@ -35,17 +40,39 @@ ADDRESSES = [PARIS, MARAIS, LYON]
 POINTS = ["passport", "when", "amount", "hint", "socket"]
 SHORT = Promotion("short", "For an hour", (), T0, T0 + HOUR, percent=Decimal(10))
 LONG = Promotion("long", "For ever", (), 0, 100 * T0, percent=Decimal(50))
+
+
+def when(visit: ev.Visit) -> str:
+    """What the customer is told of it: the whole truth, on the client's wall."""
+    starts, ends = (
+        datetime.fromtimestamp(us / 1_000_000, ZoneInfo("Europe/Paris"))
+        for us in (visit.starts_at, visit.ends_at)
+    )
+    return starts.strftime("%Y-%m-%d %H:%M to ") + ends.strftime("%H:%M ") + str(starts.tzname())
+
+
 STEPS = {
-    o.Status.NONE: {o.Status.DRAFT},
-    o.Status.DRAFT: {o.Status.PLACED, o.Status.CONFIRMED, o.Status.CANCELLED, o.Status.EXPIRED},
-    o.Status.PLACED: {o.Status.CONFIRMED, o.Status.CANCELLED},
-    o.Status.CONFIRMED: {o.Status.FULFILLED, o.Status.CANCELLED},
-    o.Status.FULFILLED: {o.Status.RETURNED, o.Status.FAILED},
+    ev.Status.NONE: {ev.Status.DRAFT},
+    ev.Status.DRAFT: {
+        ev.Status.PLACED,
+        ev.Status.CONFIRMED,
+        ev.Status.CANCELLED,
+        ev.Status.EXPIRED,
+    },
+    ev.Status.PLACED: {ev.Status.CONFIRMED, ev.Status.CANCELLED},
+    ev.Status.CONFIRMED: {ev.Status.FULFILLED, ev.Status.CANCELLED},
+    ev.Status.FULFILLED: {ev.Status.RETURNED, ev.Status.FAILED},
 }
 SOLD = {
-    *(o.Status.PLACED, o.Status.CONFIRMED, o.Status.FULFILLED, o.Status.RETURNED, o.Status.FAILED),
+    *(
+        ev.Status.PLACED,
+        ev.Status.CONFIRMED,
+        ev.Status.FULFILLED,
+        ev.Status.RETURNED,
+        ev.Status.FAILED,
+    ),
 }
-AFTER_VISIT = {o.Status.FULFILLED, o.Status.RETURNED, o.Status.FAILED}
+AFTER_VISIT = {ev.Status.FULFILLED, ev.Status.RETURNED, ev.Status.FAILED}
 ANSWERS: dict[str, st.SearchStrategy[Any]] = {
     "plan": st.sampled_from(["slow", "fast", None, "medium"]),
     "routers": st.sampled_from([0, 1, 3, None]),
@@ -68,7 +95,7 @@ BETWEEN: dict[str, Callable[[Any], object]] = {
     "another plan": lambda life: life.save({"plan": "slow"}),
     "no answer": lambda life: life.save({"plan": None}),
     "an invoice": lambda life: life.save({"invoice": "paper"}),
-    "another visit": lambda life: life.schedule(5, o.Moved.CUSTOMER),
+    "another visit": lambda life: life.schedule(5, ev.Moved.CUSTOMER),
     "no visit": lambda life: life.release(),
     "a discount": lambda life: life.promotion("short", True),
     "a discount, told, over": lambda life: (
@@ -95,15 +122,15 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.now = T0
         self.state = o.DECIDER.initial
-        self.events: list[o.Event] = []
+        self.events: list[ev.Event] = []
         self.visits = 0
         self.published = [SHORT, LONG]
 
     @property
-    def law(self) -> o.Rules:
+    def law(self) -> cmd.Rules:
         return rules(self.form, *self.published)
 
-    def do(self, command: o.Command) -> bool:
+    def do(self, command: cmd.Command) -> bool:
         before = self.state
         try:
             events = o.decide(command, before)
@@ -138,24 +165,24 @@ class Life(RuleBasedStateMachine):
 
     @rule(answers=st.fixed_dictionaries({}, optional=ANSWERS))
     def draft(self, answers: dict[str, Any]) -> None:
-        self.do(o.DraftOrder(self.now, self.law, ORIGIN, answers))
+        self.do(cmd.DraftOrder(self.now, self.law, ORIGIN, answers))
 
     @rule(answers=st.fixed_dictionaries({}, optional=ANSWERS))
     def save(self, answers: dict[str, Any]) -> None:
-        self.do(o.SaveAnswers(self.now, self.law, answers))
+        self.do(cmd.SaveAnswers(self.now, self.law, answers))
 
     @rule(name=st.sampled_from(["home", "home", "post"]), address=st.sampled_from(ADDRESSES))
     def give(self, name: str, address: Address) -> None:
         area = area_of(address) if o.needs_area(self.state, self.law, name) else None
-        self.do(o.GiveAddress(self.now, self.law, name, address, "a", area))
+        self.do(cmd.GiveAddress(self.now, self.law, name, address, "a", area))
 
     @rule(name=st.sampled_from(["home", "post"]))
     def confirm_address(self, name: str) -> None:
-        self.do(o.ConfirmAddress(self.now, self.law, name, "a"))
+        self.do(cmd.ConfirmAddress(self.now, self.law, name, "a"))
 
     @rule(id=st.sampled_from(["short", "long"]), apply=st.booleans())
     def promotion(self, id: str, apply: bool) -> None:
-        make: Callable[..., o.Command] = o.ApplyPromotion if apply else o.RemovePromotion
+        make: Callable[..., cmd.Command] = cmd.ApplyPromotion if apply else cmd.RemovePromotion
         self.do(make(self.now, self.law, id))
 
     @rule()
@@ -164,15 +191,15 @@ class Life(RuleBasedStateMachine):
 
     @rule(point=st.sampled_from(POINTS))
     def tick(self, point: str) -> None:
-        self.do(o.TickPoint(self.now, self.law, point, "a"))
+        self.do(cmd.TickPoint(self.now, self.law, point, "a"))
 
     @rule(point=st.sampled_from(POINTS))
     def untick(self, point: str) -> None:
-        self.do(o.UntickPoint(self.now, self.law, point))
+        self.do(cmd.UntickPoint(self.now, self.law, point))
 
-    @precondition(lambda self: self.state.status is not o.Status.NONE)
-    @rule(hours=st.integers(-1, 30), reason=st.sampled_from(o.Moved))
-    def schedule(self, hours: int, reason: o.Moved) -> None:
+    @precondition(lambda self: self.state.status is not ev.Status.NONE)
+    @rule(hours=st.integers(-1, 30), reason=st.sampled_from(ev.Moved))
+    def schedule(self, hours: int, reason: ev.Moved) -> None:
         try:
             address = o.visit_address(self.state, self.law, self.now)
         except Rejected:
@@ -181,29 +208,29 @@ class Life(RuleBasedStateMachine):
         area = area_of(address) if address else held.area_id if held else "75"
         self.visits += 1
         starts_at = self.now + hours * HOUR
-        visit = o.Visit(f"v-{self.visits}", "c", area, "fibre", starts_at, starts_at + HOUR)
-        self.do(o.ScheduleVisit(self.now, self.law, visit, reason))
+        visit = ev.Visit(f"v-{self.visits}", "c", area, "fibre", starts_at, starts_at + HOUR)
+        self.do(cmd.ScheduleVisit(self.now, self.law, visit, reason))
 
     @rule()
     def release(self) -> None:
-        self.do(o.ReleaseVisit(self.now, self.law))
+        self.do(cmd.ReleaseVisit(self.now, self.law))
 
     @rule()
     def place(self) -> None:
-        self.do(o.PlaceOrder(self.now, self.law))
+        self.do(cmd.PlaceOrder(self.now, self.law))
 
-    @precondition(lambda self: self.state.status is o.Status.DRAFT)
+    @precondition(lambda self: self.state.status is ev.Status.DRAFT)
     @rule(between=st.sampled_from(["", "", *BETWEEN]))
     def take_and_place(self, between: str) -> None:
         """What an agent does who is in a hurry, and what may come just before the last step:
         placed orders would be rare otherwise, and nearly wrong ones, too."""
-        self.do(o.SaveAnswers(self.now, self.law, {"plan": "fast", "install": "crew"}))
+        self.do(cmd.SaveAnswers(self.now, self.law, {"plan": "fast", "install": "crew"}))
         self.give("home", PARIS)
         self.confirm_address("home")
         if self.state.values.get("invoice") == "paper":
             self.give("post", PARIS)
         if self.state.visit is None:
-            self.schedule(3, o.Moved.CUSTOMER)
+            self.schedule(3, ev.Moved.CUSTOMER)
         for point in POINTS:
             self.tick(point)
         BETWEEN.get(between, lambda _: None)(self)
@@ -211,66 +238,66 @@ class Life(RuleBasedStateMachine):
 
     @rule(reference=st.sampled_from(["", "r-1", "r-2"]))
     def confirm(self, reference: str) -> None:
-        self.do(o.ConfirmOrder(self.now, reference))
+        self.do(cmd.ConfirmOrder(self.now, reference))
 
     @rule()
     def fulfil(self) -> None:
-        self.do(o.FulfilOrder(self.now, self.law))
+        self.do(cmd.FulfilOrder(self.now, self.law))
 
     @rule(
         reason=st.sampled_from(["changed-mind", "too-late"]),
-        by=st.sampled_from(o.Party),
+        by=st.sampled_from(ev.Party),
         sure=st.integers(0, 9),
     )
-    def cancel(self, reason: str, by: o.Party, sure: int) -> None:
+    def cancel(self, reason: str, by: ev.Party, sure: int) -> None:
         if sure == 9:  # Or most lives would be short.
-            self.do(o.CancelOrder(self.now, self.law, reason, by))
+            self.do(cmd.CancelOrder(self.now, self.law, reason, by))
 
     @precondition(lambda self: self.state.placed is not None)
     @rule(
         early=st.booleans(),
-        missed=st.sampled_from([None, None, None, *o.MissedBy]),
-        undone=st.sampled_from([None, *o.AfterSale]),
+        missed=st.sampled_from([None, None, None, *ev.MissedBy]),
+        undone=st.sampled_from([None, *ev.AfterSale]),
     )
-    def go_on(self, early: bool, missed: o.MissedBy | None, undone: o.AfterSale | None) -> None:
+    def go_on(self, early: bool, missed: ev.MissedBy | None, undone: ev.AfterSale | None) -> None:
         """What comes next when all goes well, or when the crew does not come."""
-        self.do(o.ConfirmOrder(self.now, "r-1"))
+        self.do(cmd.ConfirmOrder(self.now, "r-1"))
         if self.state.visit is not None:
             hours = 0 if early else 1
             self.now = max(self.now, self.state.visit.ends_at) + hours * HOUR
-            self.do(o.ReportVisit(self.now, self.state.visit.visit_id, missed))
-        self.do(o.FulfilOrder(self.now, self.law))
+            self.do(cmd.ReportVisit(self.now, self.state.visit.visit_id, missed))
+        self.do(cmd.FulfilOrder(self.now, self.law))
         if undone is not None:
             self.after_sale(undone)
 
     @precondition(lambda self: self.visits > 0)
-    @rule(back=st.integers(0, 1), missed=st.sampled_from([None, None, *o.MissedBy]))
-    def report(self, back: int, missed: o.MissedBy | None) -> None:
+    @rule(back=st.integers(0, 1), missed=st.sampled_from([None, None, *ev.MissedBy]))
+    def report(self, back: int, missed: ev.MissedBy | None) -> None:
         current = self.state.visit
         id = f"v-{self.visits - back}" if current is None or back else current.visit_id
-        self.do(o.ReportVisit(self.now, id, missed))
+        self.do(cmd.ReportVisit(self.now, id, missed))
 
     @rule(sure=st.integers(0, 9))
     def forget(self, sure: int) -> None:
         if sure == 9:
-            self.do(o.ForgetCustomer(self.now))
+            self.do(cmd.ForgetCustomer(self.now))
 
-    @rule(outcome=st.sampled_from(o.AfterSale))
-    def after_sale(self, outcome: o.AfterSale) -> None:
-        self.do(o.ReportAfterSale(self.now, self.law, outcome, "withdrawn"))
+    @rule(outcome=st.sampled_from(ev.AfterSale))
+    def after_sale(self, outcome: ev.AfterSale) -> None:
+        self.do(cmd.ReportAfterSale(self.now, self.law, outcome, "withdrawn"))
 
     # What must be so.
 
-    def check_step(self, before: o.Order, events: Any) -> None:
+    def check_step(self, before: Order, events: Any) -> None:
         after = self.state
         if before.status is not after.status:
             assert after.status in STEPS[before.status], (before.status, after.status)
         assert after.at >= before.at
         assert all(event.origin == ORIGIN for event in events)
         for event in events:
-            if isinstance(event, o.OrderPlaced):
+            if isinstance(event, ev.OrderPlaced):
                 self.check_placement(before, event)
-            if isinstance(event, o.OrderVisitOverdue):
+            if isinstance(event, ev.OrderVisitOverdue):
                 assert event.at == event.visit.ends_at + 30 * MINUTE
         if before.placed is not None:
             # What was placed, and what had been told of it, is frozen.
@@ -280,7 +307,7 @@ class Life(RuleBasedStateMachine):
             assert after.promotions == before.promotions
             assert {**after.ticks, "when": None} == {**before.ticks, "when": None}
 
-    def check_placement(self, draft: o.Order, placed: o.OrderPlaced) -> None:
+    def check_placement(self, draft: Order, placed: ev.OrderPlaced) -> None:
         """Everything that placing demands was so the moment before."""
         answers = {name: value for name, value in draft.values.items()}
         assert self.law.faults(answers, False) == []
@@ -311,7 +338,7 @@ class Life(RuleBasedStateMachine):
         if placed.visit is not None:
             assert placed.visit.starts_at >= placed.at
             assert placed.visit.area_id == area_of(home.address)
-            assert draft.ticks["when"].said.endswith(f"visit {placed.visit.visit_id}")
+            assert draft.ticks["when"].said == when(placed.visit)
         else:
             assert "socket" in draft.ticks
 
@@ -320,7 +347,7 @@ class Life(RuleBasedStateMachine):
         state = self.state
         if state.status in SOLD:
             assert state.placed is not None
-        if state.status in (o.Status.NONE, o.Status.DRAFT, o.Status.EXPIRED):
+        if state.status in (ev.Status.NONE, ev.Status.DRAFT, ev.Status.EXPIRED):
             assert state.placed is None
         if state.placed is None:
             assert state.sale is None
@@ -336,9 +363,9 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def the_visit_fits_the_lifecycle(self) -> None:
         state = self.state
-        scheduled = state.visit_status is o.VisitStatus.SCHEDULED
-        assert (state.visit is None) is (state.visit_status is o.VisitStatus.NONE)
-        if state.status is o.Status.DRAFT and state.visit is not None:
+        scheduled = state.visit_status is ev.VisitStatus.SCHEDULED
+        assert (state.visit is None) is (state.visit_status is ev.VisitStatus.NONE)
+        if state.status is ev.Status.DRAFT and state.visit is not None:
             # It is what the answers and the address need.
             assert scheduled
             assert state.values["install"] == "crew"
@@ -347,40 +374,40 @@ class Life(RuleBasedStateMachine):
             assert state.placed is not None
             assert (state.visit is None) is (state.placed.visit is None)
         if state.status in AFTER_VISIT:
-            assert state.visit_status in (o.VisitStatus.NONE, o.VisitStatus.DONE)
-        if state.status in (o.Status.CANCELLED, o.Status.EXPIRED):
+            assert state.visit_status in (ev.VisitStatus.NONE, ev.VisitStatus.DONE)
+        if state.status in (ev.Status.CANCELLED, ev.Status.EXPIRED):
             assert not scheduled
         if state.overdue and scheduled:
-            assert state.status in (o.Status.PLACED, o.Status.CONFIRMED)
+            assert state.status in (ev.Status.PLACED, ev.Status.CONFIRMED)
         noticed = [
-            event.visit.visit_id for event in self.events if isinstance(event, o.OrderVisitOverdue)
+            event.visit.visit_id for event in self.events if isinstance(event, ev.OrderVisitOverdue)
         ]
         assert len(set(noticed)) == len(noticed)
         if state.visit is not None:
             assert (state.visit.visit_id in state.missed) is (
-                state.visit_status is o.VisitStatus.MISSED
+                state.visit_status is ev.VisitStatus.MISSED
             )
 
     @invariant()
     def the_checklist_fits_the_lifecycle(self) -> None:
         state = self.state
-        if state.status is o.Status.NONE:
+        if state.status is ev.Status.NONE:
             return
         for told in o.checklist(state, self.law, self.now):
             if told.holds and told.point.says == "visit":
                 assert told.tick is not None
                 assert state.visit is not None
-                assert state.visit.visit_id in told.tick.said
+                assert told.tick.said == when(state.visit)
             if state.status in SOLD and told.point.required and told.point.says != "visit":
                 assert told.holds
 
     @invariant()
     def what_is_due_fits_the_lifecycle(self) -> None:
         state, due = self.state, set(o.timers(self.state))
-        if state.status is o.Status.DRAFT:
+        if state.status is ev.Status.DRAFT:
             assert due == {o.EXPIRY}
-        elif state.status in (o.Status.PLACED, o.Status.CONFIRMED):
-            waits = state.visit_status is o.VisitStatus.SCHEDULED and not state.overdue
+        elif state.status in (ev.Status.PLACED, ev.Status.CONFIRMED):
+            waits = state.visit_status is ev.VisitStatus.SCHEDULED and not state.overdue
             assert due == ({o.OVERDUE} if waits else set())
         else:
             assert due == set()
@@ -392,19 +419,19 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def next_steps_are_never_refused_for_the_state(self) -> None:
         state = self.state
-        if state.status is o.Status.NONE:
+        if state.status is ev.Status.NONE:
             return
         now = max(self.now, state.at)
         steps = o.steps(state, self.law, now)
         if "place" in steps:
-            assert o.decide(o.PlaceOrder(now, self.law), state)
+            assert o.decide(cmd.PlaceOrder(now, self.law), state)
         if "fulfil" in steps:
-            assert o.decide(o.FulfilOrder(now, self.law), state)
+            assert o.decide(cmd.FulfilOrder(now, self.law), state)
         if "cancel" in steps:
-            command = o.CancelOrder(now, self.law, "too-late", o.Party.CENTRE)
+            command = cmd.CancelOrder(now, self.law, "too-late", ev.Party.CENTRE)
             assert o.decide(command, state)
         if "confirm" in steps:
-            assert o.decide(o.ConfirmOrder(now), state)
+            assert o.decide(cmd.ConfirmOrder(now), state)
 
 
 class AutomaticLife(Life):

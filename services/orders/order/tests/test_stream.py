@@ -31,8 +31,9 @@ from eventkit.tests.support import until
 from eventkit.topictable import read_partition
 from relaisctl.stack import Broker, Ports, Stack
 from services.orders.clients import clients as registered_clients
-from services.orders.order import order as o
+from services.orders.order import events as ev
 from services.orders.order import stream
+from services.orders.order.state import Order
 from services.orders.order.store import ORDERS, Filter, orders
 from services.orders.order.stream import Erasures, make_consumer
 from services.orders.prices.pricing import Quote
@@ -40,24 +41,24 @@ from services.orders.prices.pricing import Quote
 DAY = 86_400_000_000
 
 
-def draft(customer_id: str, at: int) -> list[o.Event]:
-    origin = o.Origin("internet", 1, customer_id, call_id="call-1", agent_id="ana")
+def draft(customer_id: str, at: int) -> list[ev.Event]:
+    origin = ev.Origin("internet", 1, customer_id, call_id="call-1", agent_id="ana")
     said = {"name": '"Eva Marín"', "iban": '"ES91 2100"'}
     address = {"country": "ES", "lines": "Calle Mayor 1", "as_spoken": "opposite the church"}
     return [
-        o.OrderDrafted(at, origin, "", at + DAY),
-        o.OrderAnswersSaved(at, origin, ("name", "iban"), said, (), at + DAY),
-        o.OrderAddressGiven(at, origin, "home", address, "ana", at + DAY),
+        ev.OrderDrafted(at, origin, "", at + DAY),
+        ev.OrderAnswersSaved(at, origin, ("name", "iban"), said, (), at + DAY),
+        ev.OrderAddressGiven(at, origin, "home", address, "ana", at + DAY),
     ]
 
 
-def placed(customer_id: str, at: int) -> list[o.Event]:
+def placed(customer_id: str, at: int) -> list[ev.Event]:
     events = draft(customer_id, at)
     quote = Quote("EUR", (), Decimal("49.00"), Decimal("29.90"))
-    return [*events, o.OrderPlaced(at, events[0].origin, quote, (), None, {})]
+    return [*events, ev.OrderPlaced(at, events[0].origin, quote, (), None, {})]
 
 
-async def take(store: EventStore, client_id: str, taken: Mapping[str, Sequence[o.Event]]) -> None:
+async def take(store: EventStore, client_id: str, taken: Mapping[str, Sequence[ev.Event]]) -> None:
     async def work(tx: Transaction) -> Answer:
         initial = ORDERS.decider.initial
         await tx.append(ORDERS, [(id, initial, 0, events) for id, events in taken.items()])
@@ -98,7 +99,7 @@ async def hear(store: EventStore, *events: CustomerEvent) -> None:
     assert await Erasures(store, known)(batch_of(values)) == []
 
 
-async def state(store: EventStore, client_id: str, order_id: str) -> tuple[o.Order, int]:
+async def state(store: EventStore, client_id: str, order_id: str) -> tuple[Order, int]:
     return await store.load(ORDERS, client_id, order_id)
 
 
@@ -117,16 +118,16 @@ async def test_what_was_said_is_gone_and_drafts_end(store: EventStore, client_id
         await hear(store, said(client_id, "c-1"))
         ended, version = await state(store, client_id, "a")
         assert version == 4
-        assert ended.status is o.Status.CANCELLED
-        assert isinstance(ended.ended, o.OrderCancelled)
-        assert (ended.ended.reason, ended.ended.by) == ("erased", o.Party.CENTRE)
+        assert ended.status is ev.Status.CANCELLED
+        assert isinstance(ended.ended, ev.OrderCancelled)
+        assert (ended.ended.reason, ended.ended.by) == ("erased", ev.Party.CENTRE)
         goes_on, version = await state(store, client_id, "b")
-        assert (goes_on.status, version) == (o.Status.PLACED, 4)
+        assert (goes_on.status, version) == (ev.Status.PLACED, 4)
         for order in (ended, goes_on):
             assert order.answers == {}
             assert order.addresses["home"].address.lines == ()
         other, version = await state(store, client_id, "c")
-        assert (other.status, version) == (o.Status.DRAFT, 3)
+        assert (other.status, version) == (ev.Status.DRAFT, 3)
         assert other.values == {"name": "Eva Marín", "iban": "ES91 2100"}
     async with store.reading() as connection:
         rows = await orders(connection, client_id, Filter(customer_id="c-1"), None, 10)
@@ -171,7 +172,7 @@ async def test_a_draft_that_was_written_meanwhile_ends_too(
     go.set()
     await asyncio.gather(taking, erasing)
     order, version = await state(store, client_id, "a")
-    assert (order.status, version) == (o.Status.CANCELLED, 4)
+    assert (order.status, version) == (ev.Status.CANCELLED, 4)
     assert order.answers == {}
 
 
@@ -183,11 +184,11 @@ async def test_a_merge_changes_nothing_and_each_record_is_erased_by_itself(
     merged = {"merged": CustomerMerged(into_customer_id="c-2")}
     await hear(store, said(client_id, "c-1", merged))
     for order_id in ("a", "b"):
-        assert (await state(store, client_id, order_id))[0].status is o.Status.DRAFT
+        assert (await state(store, client_id, order_id))[0].status is ev.Status.DRAFT
     await hear(store, said(client_id, "c-2"), said(client_id, "c-1", version=3))
     for order_id in ("a", "b"):
         order, _ = await state(store, client_id, order_id)
-        assert order.status is o.Status.CANCELLED
+        assert order.status is ev.Status.CANCELLED
         assert order.answers == {}
 
 
@@ -211,7 +212,7 @@ async def test_what_cannot_be_an_erasure_is_set_aside(store: EventStore, client_
         (3, "customer_id"),
         (4, "meta.client_id"),
     ]
-    assert (await state(store, client_id, "a"))[0].status is o.Status.CANCELLED
+    assert (await state(store, client_id, "a"))[0].status is ev.Status.CANCELLED
 
 
 async def test_many_at_once(store: EventStore, client_id: str) -> None:
@@ -222,7 +223,7 @@ async def test_many_at_once(store: EventStore, client_id: str) -> None:
     await hear(store, *(said(client_id, f"c-{number}") for number in range(customers)))
     print(f"{customers} customers with a draft each in {time.monotonic() - began:.2f} s")
     async with store.reading() as connection:
-        wanted = Filter(status=o.Status.CANCELLED)
+        wanted = Filter(status=ev.Status.CANCELLED)
         assert len(await orders(connection, client_id, wanted, None, 2 * customers)) == customers
 
 
@@ -280,7 +281,7 @@ async def test_from_the_topic_across_restarts(
             await producer.send_many([Message(topic, key.encode(), value, [], None, None)])
 
     async def ended(order_id: str) -> bool:
-        return (await state(store, client_id, order_id))[0].status is o.Status.CANCELLED
+        return (await state(store, client_id, order_id))[0].status is ev.Status.CANCELLED
 
     await publish("client-events", client_id, registered.SerializeToString())
     await publish("customer-events", "rubbish", b"\xff\x00\x12")
