@@ -92,7 +92,7 @@ class Shop:
                     return answer
                 assert answer.status_code == 503, answer.text
             self.asked_again += 1
-            await asyncio.sleep(0.3 * min(attempt, 4) * (0.5 + random.random()))
+            await asyncio.sleep(0.8 * min(attempt, 2) * (0.5 + random.random()))
         raise AssertionError
 
     async def post(self, path: str, key: str = "", body: Any = None) -> dict[str, Any]:
