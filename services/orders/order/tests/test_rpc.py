@@ -29,6 +29,7 @@ from eventkit.process import new_id
 from eventkit.records import Message
 from eventkit.relay import Relay
 from eventkit.rpc import start_server
+from eventkit.tests.support import until
 from services.orders.order.rpc import SERVICE
 from services.orders.order.store import ORDERS
 from services.orders.order.tests.support import DAY, FORM, HOUR, MINUTE, PROMOTION, T0
@@ -154,6 +155,10 @@ class Topic:
 
     async def send_many(self, messages: Sequence[Message]) -> None:
         self.messages += messages
+
+    def of(self, client_id: str) -> list[bytes | None]:
+        mine = f"{client_id}/".encode()
+        return [each.value for each in self.messages if (each.key or b"").startswith(mine)]
 
 
 @pytest.fixture
@@ -527,8 +532,13 @@ async def test_followed_and_resumed(erp: Erp, topic: Topic) -> None:
         0,
         *(update.position for update in follower.heard[:-1]),
     ]
-    mine = [message.value for message in topic.messages if erp.client_id in str(message.key)]
-    assert [update.event.SerializeToString() for update in follower.heard] == mine
+
+    async def published() -> bool:  # the relay sends what has a number already
+        return len(topic.of(erp.client_id)) == version
+
+    await until(published, "all updates on the topic")
+    told = [update.event.SerializeToString() for update in follower.heard]
+    assert told == topic.of(erp.client_id)
 
     again = Follower(erp)
     await again.say()
