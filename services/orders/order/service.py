@@ -8,7 +8,6 @@ is appended at once, or not at all. When it happens is when it was first asked f
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
@@ -16,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from eventkit.clock import Clock
+from eventkit.clock import Clock, rfc3339
 from eventkit.decider import Invalid, NotFound, Rejected, fold
 from eventkit.eventstore import Answer, Cause, EventStore, Recorded, Transaction
 from eventkit.ids import derived_id
@@ -35,7 +34,6 @@ from services.orders.prices.pricing import Promotion, Quote
 from services.orders.prices.service import Promotions
 from services.orders.visits.service import Booking, Slot, Visits, Want
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 PARTNER: Final = "partner"
 """The channel of what a client's own system submits."""
 
@@ -716,8 +714,3 @@ def visit_json(visit: ev.Visit | None) -> dict[str, str] | None:
         "starts_at": rfc3339(visit.starts_at),
         "ends_at": rfc3339(visit.ends_at),
     }
-
-
-def rfc3339(us: int) -> str:
-    """Microseconds since 1970 as 2026-11-23T09:00:00.250000Z."""
-    return (EPOCH + timedelta(microseconds=us)).isoformat().replace("+00:00", "Z")

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from eventkit.clock import rfc3339
 from eventkit.eventstore import Category, Change, EventStore
 from services.orders.order import codec
 from services.orders.order import commands as cmd
@@ -237,23 +238,37 @@ async def export(events: EventStore, client_id: str, customer_id: str) -> list[R
     query = sa.select(t.order_id).where(t.client_id == client_id, t.customer_id == customer_id)
     async with events.reading() as connection:
         order_ids = list(await connection.scalars(query.order_by(t.drafted_at, t.order_id)))
-    found: list[Row] = []
-    for order_id in order_ids:
-        for fact in await events.history(ORDERS, client_id, order_id):
-            found.append(
-                {
-                    "kind": ORDERS.name,
-                    "id": order_id,
-                    "event": type(fact.event).__name__,
-                    "actor": fact.actor,
-                    **msgspec.to_builtins(fact.event, str_keys=True),
-                }
-            )
-    return sorted(found, key=lambda each: int(each["at"]))
+    facts = [
+        (order_id, fact)
+        for order_id in order_ids
+        for fact in await events.history(ORDERS, client_id, order_id)
+    ]
+    return [
+        {
+            "kind": ORDERS.name,
+            "id": order_id,
+            "event": type(fact.event).__name__,
+            "actor": fact.actor,
+            **readable(msgspec.to_builtins(fact.event, str_keys=True)),
+        }
+        for order_id, fact in sorted(facts, key=lambda each: each[1].event.at)
+    ]
 
 
 def clear(event: ev.Event) -> Row:
-    """An event without what is personal, as JSON has it."""
+    """An event without what is personal, as JSON has it; times are readable."""
     _, body, _ = ORDERS.codec.encode(event)
-    plain: Row = msgspec.json.decode(body)
+    plain: Row = readable(msgspec.json.decode(body))
     return plain
+
+
+def readable(value: Any, name: str = "") -> Any:
+    """The same with every moment, which an event has in microseconds, as RFC 3339."""
+    match value:
+        case dict():
+            return {each: readable(inside, each) for each, inside in value.items()}
+        case list() | tuple():
+            return [readable(inside, name) for inside in value]
+        case int() if name == "at" or name.endswith(("_at", "_until")):
+            return rfc3339(value)
+    return value

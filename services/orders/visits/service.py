@@ -7,12 +7,12 @@ changes a crew, or looks for the soonest one through many days, holds the first 
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from eventkit.clock import Clock
+from eventkit.clock import EPOCH, Clock, rfc3339
 from eventkit.decider import Invalid, NotFound, Rejected
 from eventkit.eventstore import Answer, Cause, EventStore, Transaction
 from services.orders.addresses.address import Address
@@ -54,7 +54,6 @@ NEXT_DAYS = (3, 30)
 FIRST_DAY, LAST_DAY = date(2000, 1, 1), date(2999, 12, 31)
 """That anybody may ask for."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_US = DAY * QUARTER
 
 
@@ -225,8 +224,8 @@ class Visits:
             more={
                 "next_slots": [
                     {
-                        "starts_at": _rfc3339(slot.starts_at),
-                        "ends_at": _rfc3339(slot.ends_at),
+                        "starts_at": rfc3339(slot.starts_at),
+                        "ends_at": rfc3339(slot.ends_at),
                         "crews": slot.crews,
                     }
                     for slot in found
@@ -277,7 +276,7 @@ class Visits:
                     {
                         "visit_id": row["visit_id"],
                         "order_id": row["order_id"],
-                        "starts_at": _rfc3339(row["starts_at"]),
+                        "starts_at": rfc3339(row["starts_at"]),
                     }
                     for row in ahead
                     if not fits[row["visit_id"]]
@@ -486,8 +485,4 @@ def _fits(crew: c.Crew, row: Row) -> bool:
 def _midnight(day: date, zone: ZoneInfo) -> int:
     """When a day begins on the wall, microseconds since 1970."""
     local = datetime(day.year, day.month, day.day, tzinfo=zone)
-    return (local - _EPOCH) // timedelta(microseconds=1)
-
-
-def _rfc3339(us: int) -> str:
-    return (_EPOCH + timedelta(microseconds=us)).isoformat().replace("+00:00", "Z")
+    return (local - EPOCH) // timedelta(microseconds=1)

@@ -318,6 +318,7 @@ async def test_the_crew_did_not_come(desk: Desk) -> None:
     assert [each["event"] for each in history] == ["OrderVisitMissed", "OrderVisitRescheduled"]
     assert history[0]["recorded_at"] == history[1]["recorded_at"]
     assert history[1]["details"]["reason"] == "missed"
+    assert history[1]["details"]["visit"]["starts_at"] == (await desk.visit(id))["starts_at"]
     last = (await messages_of(desk, id))[-1].visit_rescheduled
     assert (last.previous.visit_id, last.reason) == (missed["visit_id"], "missed")
     # Said again, nobody else is sent.
