@@ -72,6 +72,8 @@ __all__ = [
     "CentreOf",
     "ClientOf",
     "Day",
+    "EventView",
+    "History",
     "Id",
     "Lax",
     "Listing",
@@ -440,6 +442,26 @@ async def _page(
 
 PageOf = Annotated[Page, Depends(_page)]
 """The query's `limit` (1 to 200, default 50) and `cursor`."""
+
+
+# Histories.
+
+
+class EventView(BaseModel):
+    """One event of a stream. details: what it says."""
+
+    version: int
+    event: str
+    occurred_at: datetime
+    recorded_at: datetime
+    actor: str
+    details: dict[str, Any]
+
+
+class History(BaseModel):
+    """Every event of a stream, oldest first."""
+
+    items: list[EventView]
 
 
 # Problems.

@@ -121,6 +121,18 @@ class ApiClient:
                 return
             query["cursor"] = page["next"]
 
+    async def first(self, limit: int, path: str, **asked: str | None) -> list[Any]:
+        """The first items of a listing, so many at most. asked: the query; None is not asked."""
+        query: dict[str, str | int] = {
+            name: value for name, value in asked.items() if value is not None
+        }
+        found: list[Any] = []
+        async for item in self.items(path, **query):
+            found.append(item)
+            if len(found) == limit:
+                break
+        return found
+
     async def request(
         self,
         method: str,

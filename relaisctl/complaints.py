@@ -266,22 +266,17 @@ def list_(
     format: Output = Format.TABLE,
 ) -> None:
     """Show complaints, newest first."""
-    asked: dict[str, str | int | None] = {
-        "state": state,
-        "severity": severity,
-        "assignee": assignee,
-        "overdue": "true" if overdue else None,
-    }
-    query = {name: value for name, value in asked.items() if value is not None}
 
     async def work() -> list[Any]:
-        found: list[Any] = []
         async with CrmClient(client, Role.AGENT) as crm:
-            async for item in crm.items(f"/v1/clients/{client}/complaints", **query):
-                found.append(item)
-                if len(found) == limit:
-                    break
-        return found
+            return await crm.first(
+                limit,
+                f"/v1/clients/{client}/complaints",
+                state=state,
+                severity=severity,
+                assignee=assignee,
+                overdue="true" if overdue else None,
+            )
 
     with explained():
         found = asyncio.run(work())

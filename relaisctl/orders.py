@@ -36,25 +36,20 @@ def list_(
     format: Output = Format.TABLE,
 ) -> None:
     """List orders, newest first."""
-    asked: dict[str, str | None] = {
-        "status": status,
-        "product_id": product,
-        "customer_id": customer,
-        "call_id": call,
-        "agent_id": agent,
-        "reference": reference,
-        "overdue": "true" if overdue else None,
-    }
-    query = {name: value for name, value in asked.items() if value is not None}
 
     async def work() -> list[Any]:
-        found: list[Any] = []
         async with OrdersClient(client, Role.AGENT) as orders:
-            async for item in orders.items(f"/v1/clients/{client}/orders", **query):
-                found.append(item)
-                if len(found) == limit:
-                    break
-        return found
+            return await orders.first(
+                limit,
+                f"/v1/clients/{client}/orders",
+                status=status,
+                product_id=product,
+                customer_id=customer,
+                call_id=call,
+                agent_id=agent,
+                reference=reference,
+                overdue="true" if overdue else None,
+            )
 
     with explained():
         found = asyncio.run(work())

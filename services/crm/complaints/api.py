@@ -16,6 +16,8 @@ from eventkit.http import (
     CauseOf,
     ClientOf,
     Day,
+    EventView,
+    History,
     Id,
     Lax,
     Listing,
@@ -518,21 +520,6 @@ class ComplaintView(BaseModel):
     appealed: bool
     reopened: str | None
     clocks: ClocksView | None
-
-
-class EventView(BaseModel):
-    """details: what the event says, its texts included."""
-
-    version: int
-    event: str
-    occurred_at: datetime
-    recorded_at: datetime
-    actor: str
-    details: dict[str, Any]
-
-
-class History(BaseModel):
-    items: list[EventView]
 
 
 class LineView(BaseModel):

@@ -15,6 +15,8 @@ from eventkit.http import (
     Body,
     CauseOf,
     ClientOf,
+    EventView,
+    History,
     Id,
     Lax,
     Listing,
@@ -422,21 +424,6 @@ class Summary(BaseModel):
     visit: Visit | None
     visit_status: VisitState
     visit_overdue: bool
-
-
-class EventView(BaseModel):
-    """details: what the event says, without what is personal."""
-
-    version: int
-    event: str
-    occurred_at: datetime
-    recorded_at: datetime
-    actor: str
-    details: dict[str, Any]
-
-
-class History(BaseModel):
-    items: list[EventView]
 
 
 class Export(BaseModel):
