@@ -15,6 +15,7 @@ from eventkit.eventstore import Answer, Cause, EventStore
 from eventkit.keys import KeyRing
 from eventkit.producer import Producer
 from eventkit.relay import Relay
+from eventkit.tests.leaks import found_in
 from eventkit.tests.support import until
 from services.conftest import Postgres
 from services.crm.consent.address import Channel
@@ -26,7 +27,7 @@ from services.crm.interactions.calls import Calls, Kind, Said
 from services.crm.interactions.store import put_calls
 from services.crm.privacy.service import Privacy
 from services.crm.privacy.tests.conftest import Kafka, new_id
-from services.crm.privacy.tests.support import all_topics, everything, found_in, ok, person
+from services.crm.privacy.tests.support import all_topics, everything, ok, person
 from services.crm.service import Crm, holdings
 
 NOW = 1_790_000_000_000_000

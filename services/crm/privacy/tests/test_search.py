@@ -4,7 +4,8 @@ import base64
 import json
 from urllib.parse import quote
 
-from services.crm.privacy.tests.support import folded, found_in, person
+from eventkit.tests.leaks import folded, found_in
+from services.crm.privacy.tests.support import person
 
 
 def test_the_search_finds_what_is_hidden() -> None:

@@ -21,11 +21,12 @@ from relais.customers.v1 import customer_service_pb2 as pb
 
 from eventkit.producer import Producer
 from eventkit.records import Message
+from eventkit.tests.leaks import found_in
 from eventkit.tests.support import ROOT
 from relaisctl.stack import Ports
 from services.conftest import Postgres
 from services.crm.privacy.tests.conftest import CALLERS, Kafka
-from services.crm.privacy.tests.support import found_in, ok, person
+from services.crm.privacy.tests.support import ok, person
 
 SERVICE = "/relais.customers.v1.CustomerService"
 

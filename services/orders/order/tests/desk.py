@@ -1,16 +1,12 @@
 """An agent's desk: orders over HTTP in this process, with real PostgreSQL behind them."""
 
-import base64
-import io
-import re
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import asyncpg
 import httpx
 
 from eventkit.callers import Role
@@ -181,47 +177,3 @@ async def open_desk(store: EventStore, clock: SetClock, client_id: str) -> Async
         desk = Desk(http, ordering, store, clock, client_id)
         await desk.prepare()
         yield desk
-
-
-# What is left of somebody.
-
-
-async def dump(url: str) -> bytes:
-    """Every table of a database, as PostgreSQL sends it in binary, and its planner's statistics."""
-    connection = await asyncpg.connect(url)
-    try:
-        tables = await connection.fetch(
-            "SELECT table_name FROM information_schema.tables"
-            " WHERE table_type = 'BASE TABLE' AND table_schema = 'public'"
-        )
-        data = io.BytesIO()
-        for (table,) in tables:
-            await connection.copy_from_table(table, output=data, format="binary")
-        await connection.copy_from_query("SELECT * FROM pg_stats", output=data, format="text")
-        return data.getvalue()
-    finally:
-        await connection.close()
-
-
-def found_in(haystack: bytes, values: Iterable[str]) -> set[str]:
-    """Which of the values can be found: whole, by a long word of theirs, in base64 or in hex."""
-    lowered = haystack.lower()
-    return {
-        value
-        for value in values
-        if any(form in lowered for word in (value, *_long(value)) for form in _forms(word))
-    }
-
-
-def _long(value: str) -> list[str]:
-    return re.findall(r"\w{7,}", value)
-
-
-def _forms(text: str) -> Iterable[bytes]:
-    for encoding in ("utf-8", "utf-16-le"):
-        plain = text.lower().encode(encoding)
-        yield plain
-        yield plain.hex().encode()
-    for shift in range(3):  # within something longer
-        coded = base64.b64encode(bytes(shift) + text.encode())
-        yield coded[(shift * 8 + 5) // 6 : -4].lower()

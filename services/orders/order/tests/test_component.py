@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from eventkit.callers import Role
 from eventkit.eventstore import Cause, EventStore
 from eventkit.keys import KeyRing
+from eventkit.tests.leaks import dump, found_in
 from services.conftest import Postgres
 from services.orders.forms.codec import form_of
 from services.orders.forms.service import shipped_names
@@ -21,8 +22,6 @@ from services.orders.order.tests.desk import (
     TUESDAY_8,
     TUESDAY_9,
     Desk,
-    dump,
-    found_in,
     open_desk,
 )
 from services.orders.order.tests.support import DAY, DOCUMENT, HOUR, MINUTE
@@ -642,6 +641,6 @@ async def test_erased(desk: Desk, keys: KeyRing, postgres: Postgres, database: s
     await desk.do(f"/{id}/cancel", {"reason": "too-late", "by": "customer"})
     held = await admin.do("/export", {"customer_id": "cu-5"})
     assert found_in(str(held).encode(), PRIVATE.values()) == set()
-    everything = await dump(database) + await dump(postgres.keys)
+    everything = b"".join([*(await dump(database)).values(), *(await dump(postgres.keys)).values()])
     assert desk.client_id.encode() in everything
     assert found_in(everything, PRIVATE.values()) == set()
