@@ -4,6 +4,7 @@ RELAIS_BROKER=kafka|tansu chooses a broker, and with it the local stack.
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,7 @@ import yaml
 from eventkit.callers import Callers, Role
 from eventkit.clock import SystemClock
 from eventkit.namedsecrets import parse_secrets
-from relaisctl.secrets import ensure_secrets
+from relaisctl.secrets import SECRETS, ensure_secrets
 from relaisctl.stack import Broker, Ports, Stack, StackSettings, ensure_topics, load_topics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,12 +102,24 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Engines]:
         yield engines
 
 
+@pytest.fixture(scope="session")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One master key for all that is kept in the engines, whichever module's processes read it."""
+    home = tmp_path_factory.mktemp("secrets")
+    ensure_secrets(home)
+    return home / SECRETS
+
+
 @pytest.fixture(scope="module")
-def services(stack: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def services(
+    stack: Engines, secrets: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
     """Our processes on these engines: each test module starts those that it wants, and all end
     with it. The engines are external to this Stack."""
+    home = tmp_path_factory.mktemp("services")
+    shutil.copy(secrets, home)
     settings = StackSettings(
-        tmp_path_factory.mktemp("services"),
+        home,
         Ports.free(),
         kafka=stack.kafka,
         clickhouse=stack.clickhouse,

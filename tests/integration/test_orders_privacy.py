@@ -19,7 +19,7 @@ from relaisctl.stack import Stack
 from tests.integration.conftest import Engines, token_of
 from tests.integration.walk import environment_of
 
-CLIENT = "norlink"
+CLIENT = "privacy-of-orders"
 TELEPHONE, WORDS = "+44 7700 900123", "the house behind the old dairy"
 HEARD_S = 60.0
 POINTS = ("price", "start", "bound", "withdrawal")
