@@ -98,7 +98,7 @@ def order_message(recorded: Recorded[ev.Event]) -> bytes:
             wire.visit_done.visit.CopyFrom(visit_message(event.visit))
         case ev.OrderVisitOverdue():
             wire.visit_overdue.visit.CopyFrom(visit_message(event.visit))
-    return wire.SerializeToString()
+    return wire.SerializeToString(deterministic=True)
 
 
 def _placed(event: ev.OrderPlaced) -> pb.OrderPlaced:

@@ -19,6 +19,7 @@ from google.rpc import error_details_pb2  # type: ignore[import-untyped]
 from grpc_status import rpc_status
 from relais.orders.v1 import events_pb2
 from relais.orders.v1 import order_service_pb2 as pb
+from relais.orders.v1.events_pb2 import OrderEvent
 from relais.orders.v1.order_service_pb2_grpc import OrderServiceStub
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -537,8 +538,8 @@ async def test_followed_and_resumed(erp: Erp, topic: Topic) -> None:
         return len(topic.of(erp.client_id)) == version
 
     await until(published, "all updates on the topic")
-    told = [update.event.SerializeToString() for update in follower.heard]
-    assert told == topic.of(erp.client_id)
+    told = [update.event for update in follower.heard]
+    assert told == [OrderEvent.FromString(value) for value in topic.of(erp.client_id)]
 
     again = Follower(erp)
     await again.say()
