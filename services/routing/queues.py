@@ -1,0 +1,87 @@
+"""A queue as a pool knows it: what is configured, and how it has been doing lately. Pure.
+
+Lengths are microseconds. All of it follows from the log, so every holder has the same figures.
+"""
+
+from dataclasses import dataclass, field
+
+from services.routing.configuration import Queue
+
+KEEP = 0.98
+"""How much of the recent past stays in a figure with each new call: about the last fifty count."""
+BUSY_GAP = 600_000_000
+"""A longer gap between two answers says that nobody was there, not how fast the queue moves."""
+
+
+@dataclass(slots=True)
+class Level:
+    """The running service level: calls that reached an outcome, the older ones fading.
+
+    offered, in_target: weights of the calls answered, abandoned or overflowed, and of those of them
+    that were answered within the target.
+    """
+
+    offered: float = 0.0
+    in_target: float = 0.0
+
+    def count(self, in_target: bool) -> None:
+        self.offered = self.offered * KEEP + 1.0
+        self.in_target = self.in_target * KEEP + (1.0 if in_target else 0.0)
+
+    @property
+    def share(self) -> float:
+        """1 while nothing is known."""
+        return self.in_target / self.offered if self.offered else 1.0
+
+
+@dataclass(slots=True)
+class Pace:
+    """How fast a queue moves: the mean gap between two calls that leave it for an agent.
+
+    Only gaps during which somebody waited all the time say something about the agents; `began`
+    is when the present stretch of waiting began, or the last call left (0: nobody waits).
+    """
+
+    gap: float = 0.0
+    known: int = 0
+    began: int = 0
+
+    def waits(self, at: int) -> None:
+        """A call begins to wait."""
+        if not self.began:
+            self.began = at
+
+    def leaves(self, at: int, left: int) -> None:
+        """A waiting call was given to an agent; `left` still wait."""
+        if self.began and 0 <= at - self.began <= BUSY_GAP:
+            gap = float(at - self.began)
+            weight = max(1.0 - KEEP, 1.0 / (self.known + 1))
+            self.gap += (gap - self.gap) * weight
+            self.known = min(self.known + 1, 1_000)
+        self.began = at if left else 0
+
+    def empties(self, left: int) -> None:
+        """A waiting call has gone for another reason."""
+        if not left:
+            self.began = 0
+
+    def estimate(self, ahead: int) -> int | None:
+        """How long a call will wait with so many before it."""
+        return round(self.gap * (ahead + 1)) if self.known else None
+
+
+@dataclass(slots=True)
+class QueueState:
+    """key: `<client_id>/<queue_id>`. config_version 0: nobody has configured it."""
+
+    key: str
+    config: Queue
+    config_version: int = 0
+    level: Level = field(default_factory=Level)
+    pace: Pace = field(default_factory=Pace)
+    waiting: int = 0
+    """Calls in the queue that are neither offered to anybody nor over. Not in snapshots: counted."""
+
+    @property
+    def client_id(self) -> str:
+        return self.key.partition("/")[0]
