@@ -1,168 +1,208 @@
-"""Who is offered what, without looking at everybody.
+"""Who is offered what.
 
-The rule: the waiting call of the highest priority, then of the longest wait; for it the available
-agent with every required skill at its level who has been idle longest. Ties go by id.
-
-Calls that require the same wait in one *line*. An available agent stands in the row of agents of
-every line that they can serve, and agents with equal skills share the list of these lines. So a
-call looks at the front of one row, and an agent at one front per line they can serve. What has been
-taken elsewhere stays in the rows and is skipped when it comes up; a row that is mostly such
-leftovers is swept, so that memory follows the number of agents and calls.
+The rule: a call may go to an agent who has every required skill at its level, takes its channel and
+is in one of its groups, and whom no other client's floor keeps back. Among such pairs the pool's
+policy chooses. Ties go by id.
 """
 
-from collections import deque
 from collections.abc import Iterable, Mapping
-from heapq import heapify, heappop, heappush
-from typing import Any
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from services.routing.commands import Skills
+from services.routing.configuration import Groups, Queue, Skills
+from services.routing.policies import DEFAULT, POLICIES
+from services.routing.queues import QueueState
+from services.routing.shares import Shares, has_skills, in_groups
 
-# The row's order is the order of these tuples; the name of whom it is about stands second.
-WaitingCall = tuple[tuple[int, int], str]
-"""((minus priority, queued_at), call)"""
-IdleAgent = tuple[int, str, Skills]
-"""(idle since, agent id, skills)"""
+SECOND = 1_000_000
+SHOWN = 3
+"""How many of the best are named."""
 
-LINES_KEPT = 1_024
-PROFILES_KEPT = 16_384
-SLACK = 64
+Numbers = tuple[float, ...]
 
 
-class Row:
-    """Entries in order, of which those count that `alive` still has under their name.
+class Profile(NamedTuple):
+    """What an agent can take now. channels: a bit, 1 << Channel, for each; load: calls in hand."""
 
-    Time goes on, so nearly every entry belongs at the end, where a deque takes it in no time; the
-    few that come late are in a heap beside it.
+    skills: Skills
+    groups: Groups
+    channels: int
+    load: int
+
+
+class Need(NamedTuple):
+    """What a call needs. Calls with equal needs wait in one line.
+
+    queue        `<client_id>/<queue_id>`
+    groups       who may serve it; empty: everybody outside the restricted groups
+    any_group    everybody, the restricted groups too
+    only_agent   this agent alone, whatever the groups; "": anyone
     """
 
-    __slots__ = ("_alive", "_late", "_limit", "_row")
-
-    def __init__(self, alive: Mapping[str, Any], entries: Iterable[Any] = ()) -> None:
-        self._alive = alive
-        self._row = deque(sorted(entries))
-        self._late: list[Any] = []
-        self._limit = 2 * len(self._row) + SLACK
-
-    def __len__(self) -> int:
-        return len(self._row) + len(self._late)
-
-    def add(self, entry: Any) -> None:
-        row = self._row
-        if row and entry < row[-1]:
-            heappush(self._late, entry)
-            if len(self._late) > self._limit:
-                self._sweep()
-        else:
-            row.append(entry)
-            if len(row) > self._limit:
-                self._sweep()
-
-    def first(self) -> Any:
-        """The first that is alive, or None."""
-        alive, row, late = self._alive, self._row, self._late
-        while row and alive.get(row[0][1]) is not row[0]:
-            row.popleft()
-        if not late:
-            return row[0] if row else None
-        while late and alive.get(late[0][1]) is not late[0]:
-            heappop(late)
-        fronts = [entries[0] for entries in (row, late) if entries]
-        return min(fronts) if fronts else None
-
-    def _sweep(self) -> None:
-        alive = self._alive
-        self._row = deque(entry for entry in self._row if alive.get(entry[1]) is entry)
-        self._late = [entry for entry in self._late if alive.get(entry[1]) is entry]
-        heapify(self._late)
-        self._limit = 2 * len(self) + SLACK
+    queue: str
+    skills: Skills
+    groups: Groups
+    any_group: bool
+    channel: int
+    priority: int
+    only_agent: str
 
 
-class Line:
-    """Calls that require the same, and the available agents who can take them."""
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """id: the agent's, or the call's stream.
 
-    __slots__ = ("agents", "calls", "required")
+    looked_at   candidates that were compared: the best agents, or the fronts of the lines
+    best        the first of these, best first: (id, the number that decided, greater is first)
+    rule        one sentence: what decided
+    """
 
-    def __init__(self, required: Skills, calls: Row, agents: Row) -> None:
-        self.required = required
-        self.calls = calls
-        self.agents = agents
+    id: str
+    looked_at: int
+    best: tuple[tuple[str, float], ...]
+    rule: str
 
 
 class Matching:
-    """The waiting calls and available agents of one pool, indexed for both questions."""
+    """The waiting calls and the agents of one pool who can take something."""
 
-    def __init__(self) -> None:
-        # An entry of a row is alive while it is the very tuple that stands here.
-        self._calls: dict[str, WaitingCall] = {}
-        self._agents: dict[str, IdleAgent] = {}
-        self._lines: dict[Skills, Line] = {}
-        self._lines_limit = LINES_KEPT
-        self._lines_of: dict[Skills, list[Line]] = {}
+    def __init__(
+        self,
+        policy: str = DEFAULT,
+        queues: Mapping[str, QueueState] | None = None,
+        shares: Shares | None = None,
+        restricted: Groups = (),
+    ) -> None:
+        self.policy = POLICIES[policy]
+        self.queues = queues if queues is not None else {}
+        self.shares = shares if shares is not None else Shares()
+        self.restricted = restricted
+        self.calls: dict[str, tuple[Need, int]] = {}
+        self.agents: dict[str, tuple[Profile, int]] = {}
 
-    def add_call(self, call: str, required: Skills, priority: int, queued_at: int) -> None:
-        entry = self._calls[call] = ((-priority, queued_at), call)
-        self._line(required).calls.add(entry)
+    def add_call(self, call: str, need: Need, queued_at: int) -> None:
+        self.calls[call] = (need, queued_at)
 
     def remove_call(self, call: str) -> None:
-        del self._calls[call]
+        self.calls.pop(call, None)
 
-    def add_agent(self, agent_id: str, skills: Skills, idle_since: int) -> None:
-        entry = self._agents[agent_id] = (idle_since, agent_id, skills)
-        for line in self._lines_for(skills):
-            line.agents.add(entry)
+    def add_agent(self, agent_id: str, profile: Profile, idle_since: int) -> None:
+        self.agents[agent_id] = (profile, idle_since)
 
-    def remove_agent(self, agent_id: str) -> None:
-        del self._agents[agent_id]
+    def drop_agent(self, agent_id: str) -> None:
+        self.agents.pop(agent_id, None)
 
-    def agent_for(self, required: Skills) -> str | None:
-        """The available agent who is to have a call with these requirements."""
-        agent: IdleAgent | None = self._line(required).agents.first()
-        return agent[1] if agent else None
-
-    def call_for(self, skills: Skills) -> str | None:
-        """The waiting call that an agent with these skills is to have."""
-        if not self._calls:
+    def agent_for(self, need: Need, queued_at: int, now: int) -> Choice | None:
+        """The agent for a call that asks."""
+        found = sorted(
+            (*self._place(agent_id, need), agent_id)
+            for agent_id in self.agents
+            if self._may(agent_id, need)
+        )[:SHOWN]
+        if not found:
             return None
-        firsts = (line.calls.first() for line in self._lines_for(skills))
-        call: WaitingCall | None = min((each for each in firsts if each), default=None)
-        return call[1] if call else None
+        compared = []
+        for numbers, since, agent_id in found:
+            idle = (now - since) / SECOND
+            score = self._rank(need, queued_at, idle, now)[-1] if self.policy.by_pair else idle
+            compared.append((agent_id, (*(-number for number in numbers), score)))
+        return explained(compared, self.policy.agent_rule, len(compared))
 
-    def _line(self, required: Skills) -> Line:
-        line = self._lines.get(required)
-        if line is None:
-            if len(self._lines) >= self._lines_limit:
-                self._forget_idle_lines()
-            able = (agent for agent in self._agents.values() if can(agent[2], required))
-            line = Line(required, Row(self._calls), Row(self._agents, able))
-            self._lines[required] = line
-            for skills, lines in self._lines_of.items():
-                if can(skills, required):
-                    lines.append(line)
-        return line
+    def call_for(self, agent_id: str, now: int) -> Choice | None:
+        """The waiting call for an agent who is here."""
+        if agent_id not in self.agents:
+            return None
+        fronts: dict[Need, tuple[int, str]] = {}
+        for call, (need, queued_at) in self.calls.items():
+            if self._may(agent_id, need):
+                fronts[need] = min(fronts.get(need, (queued_at, call)), (queued_at, call))
+        compared = []
+        for need, (queued_at, call) in fronts.items():
+            idle = (now - self._place(agent_id, need)[1]) / SECOND
+            compared.append((call, self._rank(need, queued_at, idle, now)))
+        return explained(
+            sorted(compared, key=_greatest)[:SHOWN], self.policy.call_rule, len(compared)
+        )
 
-    def _lines_for(self, skills: Skills) -> list[Line]:
-        lines = self._lines_of.get(skills)
-        if lines is None:
-            if len(self._lines_of) >= PROFILES_KEPT:
-                self._lines_of.clear()
-            lines = [line for line in self._lines.values() if can(skills, line.required)]
-            self._lines_of[skills] = lines
-        return lines
+    def next_match(self, now: int) -> tuple[str, Choice] | None:
+        """The first waiting call that somebody may take, and who."""
+        found = []
+        for call, (need, queued_at) in self.calls.items():
+            choice = self.agent_for(need, queued_at, now)
+            if choice is not None:
+                idle = (now - self._place(choice.id, need)[1]) / SECOND
+                rank = self._rank(need, queued_at, idle, now)
+                found.append((tuple(-number for number in rank), call, choice))
+        if not found:
+            return None
+        _, call, choice = min(found, key=lambda each: each[:2])
+        return call, choice
 
-    def _forget_idle_lines(self) -> None:
-        """Requirements come from outside, so their number must not grow without end."""
-        busy = {required: line for required, line in self._lines.items() if line.calls.first()}
-        self._lines = busy
-        self._lines_limit = max(LINES_KEPT, 2 * len(busy))
-        self._lines_of.clear()
+    def _may(self, agent_id: str, need: Need) -> bool:
+        profile = self.agents[agent_id][0]
+        return can(agent_id, profile, need, self.restricted) and self.shares.may_take(
+            profile.skills, profile.groups, client_of(need), self.shares.client_of(agent_id)
+        )
+
+    def _place(self, agent_id: str, need: Need) -> tuple[tuple[int, ...], int]:
+        """The numbers of the agent's tier for the queue, and idle since when, handicap added."""
+        profile, idle_since = self.agents[agent_id]
+        preferred = self._queue(need).config.preferred_skills
+        lacking = shortfall(dict(profile.skills), preferred)
+        numbers, handicap = self.policy.tier(profile.load, lacking, len(profile.skills))
+        return numbers, idle_since + handicap
+
+    def _rank(self, need: Need, queued_at: int, idle: float, now: int) -> Numbers:
+        behind = self.shares.behind(client_of(need))
+        waited = (now - queued_at) / SECOND
+        return self.policy.rank(self._queue(need), need.priority, behind, waited, idle)
+
+    def _queue(self, need: Need) -> QueueState:
+        return self.queues.get(need.queue) or QueueState(
+            need.queue, Queue(need.queue.partition("/")[2])
+        )
 
 
-def can(skills: Skills, required: Skills) -> bool:
-    """Whether an agent with these skills may take a call that requires those."""
-    if not required:
-        return True
-    levels = dict(skills)
-    return all(levels.get(skill, 0) >= level for skill, level in required)
+def can(agent_id: str, profile: Profile, need: Need, restricted: Groups = ()) -> bool:
+    """Whether an agent may take a call, shares and floors aside."""
+    if not profile.channels >> need.channel & 1:
+        return False
+    if not has_skills(dict(profile.skills), need.skills):
+        return False
+    if need.only_agent:
+        return agent_id == need.only_agent
+    return need.any_group or in_groups(profile.groups, need.groups, restricted)
+
+
+def client_of(need: Need) -> str:
+    return need.queue.partition("/")[0]
+
+
+def shortfall(levels: Mapping[str, int], preferred: Skills) -> int:
+    """How many levels of the preferred skills are lacking."""
+    return sum(max(0, level - levels.get(skill, 0)) for skill, level in preferred)
+
+
+def explained(
+    found: list[tuple[str, Numbers]], rule: tuple[str, ...], looked_at: int
+) -> Choice | None:
+    """The first of the best, by the first number in which the second is not its equal."""
+    if not found:
+        return None
+    first = found[0][1]
+    place = len(first) - 1
+    if len(found) > 1:
+        second = found[1][1]
+        place = next((n for n, each in enumerate(first) if each != second[n]), place)
+    best = tuple(
+        (name, float(numbers[place])) for name, numbers in found if numbers[:place] == first[:place]
+    )
+    why = f"{rule[place]} of {looked_at} looked at" if looked_at > 1 else "the only one"
+    return Choice(found[0][0], looked_at, best, why)
+
+
+def _greatest(each: tuple[str, Numbers]) -> tuple[Numbers, str]:
+    return tuple(-number for number in each[1]), each[0]
 
 
 def sorted_skills(pairs: Iterable[tuple[str, int]]) -> Skills:
