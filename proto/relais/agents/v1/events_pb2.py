@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from relais.event.v1 import meta_pb2 as relais_dot_event_dot_v1_dot_meta__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1drelais/agents/v1/events.proto\x12\x10relais.agents.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arelais/event/v1/meta.proto\"\xc9\x04\n\nAgentEvent\x12(\n\x04meta\x18\x01 \x01(\x0b\x32\x1a.relais.event.v1.EventMeta\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x0f\n\x07pool_id\x18\x03 \x01(\t\x12\x34\n\tlogged_in\x18\n \x01(\x0b\x32\x1f.relais.agents.v1.AgentLoggedInH\x00\x12\x42\n\x10\x62\x65\x63\x61me_available\x18\x0b \x01(\x0b\x32&.relais.agents.v1.AgentBecameAvailableH\x00\x12\x33\n\x08reserved\x18\x0c \x01(\x0b\x32\x1f.relais.agents.v1.AgentReservedH\x00\x12\x38\n\x0b\x62\x65\x63\x61me_busy\x18\r \x01(\x0b\x32!.relais.agents.v1.AgentBecameBusyH\x00\x12?\n\x0fwrap_up_started\x18\x0e \x01(\x0b\x32$.relais.agents.v1.AgentWrapUpStartedH\x00\x12<\n\rbreak_started\x18\x0f \x01(\x0b\x32#.relais.agents.v1.AgentBreakStartedH\x00\x12\x46\n\x12stopped_responding\x18\x10 \x01(\x0b\x32(.relais.agents.v1.AgentStoppedRespondingH\x00\x12\x36\n\nlogged_out\x18\x11 \x01(\x0b\x32 .relais.agents.v1.AgentLoggedOutH\x00\x42\x06\n\x04\x62ody\"%\n\x05Skill\x12\r\n\x05skill\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\x05\"8\n\rAgentLoggedIn\x12\'\n\x06skills\x18\x01 \x03(\x0b\x32\x17.relais.agents.v1.Skill\"\x16\n\x14\x41gentBecameAvailable\"/\n\rAgentReserved\x12\x10\n\x08offer_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x61ll\x18\x02 \x01(\t\"\x1f\n\x0f\x41gentBecameBusy\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\"O\n\x12\x41gentWrapUpStarted\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12+\n\x07\x65nds_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"#\n\x11\x41gentBreakStarted\x12\x0e\n\x06reason\x18\x01 \x01(\t\"8\n\x16\x41gentStoppedResponding\x12\x10\n\x08offer_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x61ll\x18\x02 \x01(\t\" \n\x0e\x41gentLoggedOut\x12\x0e\n\x06reason\x18\x01 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1drelais/agents/v1/events.proto\x12\x10relais.agents.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arelais/event/v1/meta.proto\"\x95\x06\n\nAgentEvent\x12(\n\x04meta\x18\x01 \x01(\x0b\x32\x1a.relais.event.v1.EventMeta\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x0f\n\x07pool_id\x18\x03 \x01(\t\x12\x34\n\tlogged_in\x18\n \x01(\x0b\x32\x1f.relais.agents.v1.AgentLoggedInH\x00\x12\x42\n\x10\x62\x65\x63\x61me_available\x18\x0b \x01(\x0b\x32&.relais.agents.v1.AgentBecameAvailableH\x00\x12\x33\n\x08reserved\x18\x0c \x01(\x0b\x32\x1f.relais.agents.v1.AgentReservedH\x00\x12\x38\n\x0b\x62\x65\x63\x61me_busy\x18\r \x01(\x0b\x32!.relais.agents.v1.AgentBecameBusyH\x00\x12?\n\x0fwrap_up_started\x18\x0e \x01(\x0b\x32$.relais.agents.v1.AgentWrapUpStartedH\x00\x12<\n\rbreak_started\x18\x0f \x01(\x0b\x32#.relais.agents.v1.AgentBreakStartedH\x00\x12\x46\n\x12stopped_responding\x18\x10 \x01(\x0b\x32(.relais.agents.v1.AgentStoppedRespondingH\x00\x12\x36\n\nlogged_out\x18\x11 \x01(\x0b\x32 .relais.agents.v1.AgentLoggedOutH\x00\x12>\n\x0eskills_changed\x18\x12 \x01(\x0b\x32$.relais.agents.v1.AgentSkillsChangedH\x00\x12@\n\x0f\x63onnection_lost\x18\x13 \x01(\x0b\x32%.relais.agents.v1.AgentConnectionLostH\x00\x12H\n\x13\x63onnection_restored\x18\x14 \x01(\x0b\x32).relais.agents.v1.AgentConnectionRestoredH\x00\x42\x06\n\x04\x62ody\"%\n\x05Skill\x12\r\n\x05skill\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\x05\"u\n\rAgentLoggedIn\x12\'\n\x06skills\x18\x01 \x03(\x0b\x32\x17.relais.agents.v1.Skill\x12\x0e\n\x06groups\x18\x02 \x03(\t\x12\x0c\n\x04site\x18\x03 \x01(\t\x12\r\n\x05\x63hats\x18\x04 \x01(\x05\x12\x0e\n\x06\x65mails\x18\x05 \x01(\x05\"M\n\x12\x41gentSkillsChanged\x12\'\n\x06skills\x18\x01 \x03(\x0b\x32\x17.relais.agents.v1.Skill\x12\x0e\n\x06groups\x18\x02 \x03(\t\"@\n\x13\x41gentConnectionLost\x12)\n\x05until\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x19\n\x17\x41gentConnectionRestored\"\x16\n\x14\x41gentBecameAvailable\"/\n\rAgentReserved\x12\x10\n\x08offer_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x61ll\x18\x02 \x01(\t\"\x1f\n\x0f\x41gentBecameBusy\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\"O\n\x12\x41gentWrapUpStarted\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12+\n\x07\x65nds_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"#\n\x11\x41gentBreakStarted\x12\x0e\n\x06reason\x18\x01 \x01(\t\"8\n\x16\x41gentStoppedResponding\x12\x10\n\x08offer_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x61ll\x18\x02 \x01(\t\" \n\x0e\x41gentLoggedOut\x12\x0e\n\x06reason\x18\x01 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,23 +34,29 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'relais.agents.v1.events_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_AGENTEVENT']._serialized_start=113
-  _globals['_AGENTEVENT']._serialized_end=698
-  _globals['_SKILL']._serialized_start=700
-  _globals['_SKILL']._serialized_end=737
-  _globals['_AGENTLOGGEDIN']._serialized_start=739
-  _globals['_AGENTLOGGEDIN']._serialized_end=795
-  _globals['_AGENTBECAMEAVAILABLE']._serialized_start=797
-  _globals['_AGENTBECAMEAVAILABLE']._serialized_end=819
-  _globals['_AGENTRESERVED']._serialized_start=821
-  _globals['_AGENTRESERVED']._serialized_end=868
-  _globals['_AGENTBECAMEBUSY']._serialized_start=870
-  _globals['_AGENTBECAMEBUSY']._serialized_end=901
-  _globals['_AGENTWRAPUPSTARTED']._serialized_start=903
-  _globals['_AGENTWRAPUPSTARTED']._serialized_end=982
-  _globals['_AGENTBREAKSTARTED']._serialized_start=984
-  _globals['_AGENTBREAKSTARTED']._serialized_end=1019
-  _globals['_AGENTSTOPPEDRESPONDING']._serialized_start=1021
-  _globals['_AGENTSTOPPEDRESPONDING']._serialized_end=1077
-  _globals['_AGENTLOGGEDOUT']._serialized_start=1079
-  _globals['_AGENTLOGGEDOUT']._serialized_end=1111
+  _globals['_AGENTEVENT']._serialized_end=902
+  _globals['_SKILL']._serialized_start=904
+  _globals['_SKILL']._serialized_end=941
+  _globals['_AGENTLOGGEDIN']._serialized_start=943
+  _globals['_AGENTLOGGEDIN']._serialized_end=1060
+  _globals['_AGENTSKILLSCHANGED']._serialized_start=1062
+  _globals['_AGENTSKILLSCHANGED']._serialized_end=1139
+  _globals['_AGENTCONNECTIONLOST']._serialized_start=1141
+  _globals['_AGENTCONNECTIONLOST']._serialized_end=1205
+  _globals['_AGENTCONNECTIONRESTORED']._serialized_start=1207
+  _globals['_AGENTCONNECTIONRESTORED']._serialized_end=1232
+  _globals['_AGENTBECAMEAVAILABLE']._serialized_start=1234
+  _globals['_AGENTBECAMEAVAILABLE']._serialized_end=1256
+  _globals['_AGENTRESERVED']._serialized_start=1258
+  _globals['_AGENTRESERVED']._serialized_end=1305
+  _globals['_AGENTBECAMEBUSY']._serialized_start=1307
+  _globals['_AGENTBECAMEBUSY']._serialized_end=1338
+  _globals['_AGENTWRAPUPSTARTED']._serialized_start=1340
+  _globals['_AGENTWRAPUPSTARTED']._serialized_end=1419
+  _globals['_AGENTBREAKSTARTED']._serialized_start=1421
+  _globals['_AGENTBREAKSTARTED']._serialized_end=1456
+  _globals['_AGENTSTOPPEDRESPONDING']._serialized_start=1458
+  _globals['_AGENTSTOPPEDRESPONDING']._serialized_end=1514
+  _globals['_AGENTLOGGEDOUT']._serialized_start=1516
+  _globals['_AGENTLOGGEDOUT']._serialized_end=1548
 # @@protoc_insertion_point(module_scope)

@@ -37,6 +37,9 @@ class AgentEvent(_message.Message):
     BREAK_STARTED_FIELD_NUMBER: _builtins.int
     STOPPED_RESPONDING_FIELD_NUMBER: _builtins.int
     LOGGED_OUT_FIELD_NUMBER: _builtins.int
+    SKILLS_CHANGED_FIELD_NUMBER: _builtins.int
+    CONNECTION_LOST_FIELD_NUMBER: _builtins.int
+    CONNECTION_RESTORED_FIELD_NUMBER: _builtins.int
     agent_id: _builtins.str
     pool_id: _builtins.str
     @_builtins.property
@@ -59,6 +62,12 @@ class AgentEvent(_message.Message):
     def stopped_responding(self) -> Global___AgentStoppedResponding: ...
     @_builtins.property
     def logged_out(self) -> Global___AgentLoggedOut: ...
+    @_builtins.property
+    def skills_changed(self) -> Global___AgentSkillsChanged: ...
+    @_builtins.property
+    def connection_lost(self) -> Global___AgentConnectionLost: ...
+    @_builtins.property
+    def connection_restored(self) -> Global___AgentConnectionRestored: ...
     def __init__(
         self,
         *,
@@ -73,12 +82,15 @@ class AgentEvent(_message.Message):
         break_started: Global___AgentBreakStarted | None = ...,
         stopped_responding: Global___AgentStoppedResponding | None = ...,
         logged_out: Global___AgentLoggedOut | None = ...,
+        skills_changed: Global___AgentSkillsChanged | None = ...,
+        connection_lost: Global___AgentConnectionLost | None = ...,
+        connection_restored: Global___AgentConnectionRestored | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["became_available", b"became_available", "became_busy", b"became_busy", "body", b"body", "break_started", b"break_started", "logged_in", b"logged_in", "logged_out", b"logged_out", "meta", b"meta", "reserved", b"reserved", "stopped_responding", b"stopped_responding", "wrap_up_started", b"wrap_up_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["became_available", b"became_available", "became_busy", b"became_busy", "body", b"body", "break_started", b"break_started", "connection_lost", b"connection_lost", "connection_restored", b"connection_restored", "logged_in", b"logged_in", "logged_out", b"logged_out", "meta", b"meta", "reserved", b"reserved", "skills_changed", b"skills_changed", "stopped_responding", b"stopped_responding", "wrap_up_started", b"wrap_up_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "became_available", b"became_available", "became_busy", b"became_busy", "body", b"body", "break_started", b"break_started", "logged_in", b"logged_in", "logged_out", b"logged_out", "meta", b"meta", "pool_id", b"pool_id", "reserved", b"reserved", "stopped_responding", b"stopped_responding", "wrap_up_started", b"wrap_up_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "became_available", b"became_available", "became_busy", b"became_busy", "body", b"body", "break_started", b"break_started", "connection_lost", b"connection_lost", "connection_restored", b"connection_restored", "logged_in", b"logged_in", "logged_out", b"logged_out", "meta", b"meta", "pool_id", b"pool_id", "reserved", b"reserved", "skills_changed", b"skills_changed", "stopped_responding", b"stopped_responding", "wrap_up_started", b"wrap_up_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["logged_in", "became_available", "reserved", "became_busy", "wrap_up_started", "break_started", "stopped_responding", "logged_out"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["logged_in", "became_available", "reserved", "became_busy", "wrap_up_started", "break_started", "stopped_responding", "logged_out", "skills_changed", "connection_lost", "connection_restored"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -114,20 +126,102 @@ class AgentLoggedIn(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SKILLS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    SITE_FIELD_NUMBER: _builtins.int
+    CHATS_FIELD_NUMBER: _builtins.int
+    EMAILS_FIELD_NUMBER: _builtins.int
+    site: _builtins.str
+    """Where the agent's telephone is: who looks after one site's telephones follows its offers."""
+    chats: _builtins.int
+    """How many at a time. 0 in events from before this was said: one."""
+    emails: _builtins.int
     @_builtins.property
     def skills(self) -> _containers.RepeatedCompositeFieldContainer[Global___Skill]: ...
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Groups of agents that this one belongs to, such as `supervisors`."""
+
     def __init__(
         self,
         *,
         skills: _abc.Iterable[Global___Skill] | None = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        site: _builtins.str = ...,
+        chats: _builtins.int = ...,
+        emails: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["skills", b"skills"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chats", b"chats", "emails", b"emails", "groups", b"groups", "site", b"site", "skills", b"skills"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AgentLoggedIn: _TypeAlias = AgentLoggedIn  # noqa: Y015
+
+@_typing.final
+class AgentSkillsChanged(_message.Message):
+    """What the agent can do and belongs to from now on. The agent's state stays."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SKILLS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def skills(self) -> _containers.RepeatedCompositeFieldContainer[Global___Skill]: ...
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        skills: _abc.Iterable[Global___Skill] | None = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "skills", b"skills"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentSkillsChanged: _TypeAlias = AgentSkillsChanged  # noqa: Y015
+
+@_typing.final
+class AgentConnectionLost(_message.Message):
+    """The desktop is gone. The agent's state stays, and nothing is offered; unless the desktop comes
+    back before `until`, the agent is logged out then.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNTIL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        until: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentConnectionLost: _TypeAlias = AgentConnectionLost  # noqa: Y015
+
+@_typing.final
+class AgentConnectionRestored(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentConnectionRestored: _TypeAlias = AgentConnectionRestored  # noqa: Y015
 
 @_typing.final
 class AgentBecameAvailable(_message.Message):
@@ -156,7 +250,7 @@ class AgentReserved(_message.Message):
     CALL_FIELD_NUMBER: _builtins.int
     offer_id: _builtins.str
     call: _builtins.str
-    """The call's stream."""
+    """The call's stream; where a helper is wanted, of the call that help is for."""
     def __init__(
         self,
         *,
@@ -173,7 +267,7 @@ Global___AgentReserved: _TypeAlias = AgentReserved  # noqa: Y015
 
 @_typing.final
 class AgentBecameBusy(_message.Message):
-    """The agent has a call: from accepting it to its end."""
+    """The agent has a call: from accepting it to its end. Empty: one that Relais did not offer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -194,7 +288,7 @@ Global___AgentBecameBusy: _TypeAlias = AgentBecameBusy  # noqa: Y015
 
 @_typing.final
 class AgentWrapUpStarted(_message.Message):
-    """The call is over, the work after it has begun; the agent becomes available at ends_at at the latest."""
+    """The call is over, the work after it has begun; it ends at ends_at at the latest."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

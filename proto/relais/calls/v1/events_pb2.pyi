@@ -4,9 +4,16 @@ isort:skip_file
 What happens to a call, from its arrival to its end. Topic: call-events, key: the call's stream.
 
   CallArrived -> CallQueued -> CallOffered -> CallAssigned -> CallConnected -> CallEnded -> CallWrappedUp
-                     |  ^          |
-                     |  +- CallOfferExpired / CallOfferDeclined / CallOfferWithdrawn
-                     +---> CallAbandoned
+                   |  |  ^         |                           |   |
+                   |  |  +- CallOfferExpired / CallOfferDeclined / CallOfferWithdrawn
+                   |  |  +------------------- CallTransferred -+   |
+                   |  |  +------------------- CallRequeued --------+
+                   |  +---> CallAbandoned, CallOverflowed: the last events of a call
+                   +--> while it waits: CallRelaxed, CallMoved, CallMovedToPool and CallTakenOver,
+                        CallCallbackOffered, CallCallbackAccepted, CallCallbackFailed
+
+While customer and agent talk: CallHeld and CallResumed; CallHelpRequested, CallHelpOffered,
+CallHelpOfferEnded, CallHelpJoined and CallHelpEnded say who else comes onto the call.
 
 A foreign telephone system that has routed its calls itself reports no offers and assignments.
 The outcome events repeat what is needed to count them on their own (queue, arrival, wait).
@@ -82,6 +89,12 @@ class _EndCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EndCause.Val
     """The customer hung up before the call reached a queue: not offered, not abandoned."""
     END_CAUSE_PHANTOM: _EndCause.ValueType  # 3
     """The telephone system recorded a call that was none: left out of every figure."""
+    END_CAUSE_LEFT_DURING_TRANSFER: _EndCause.ValueType  # 4
+    """Answered before, then given away or put back: the customer hung up while waiting once more.
+    Counts as answered, and not as abandoned.
+    """
+    END_CAUSE_OVERFLOWED_DURING_TRANSFER: _EndCause.ValueType  # 5
+    """Answered before, then given away or put back: nobody took it, and the queue's rules ended it."""
 
 class EndCause(_EndCause, metaclass=_EndCauseEnumTypeWrapper): ...
 
@@ -92,7 +105,77 @@ END_CAUSE_LEFT_BEFORE_QUEUE: EndCause.ValueType  # 2
 """The customer hung up before the call reached a queue: not offered, not abandoned."""
 END_CAUSE_PHANTOM: EndCause.ValueType  # 3
 """The telephone system recorded a call that was none: left out of every figure."""
+END_CAUSE_LEFT_DURING_TRANSFER: EndCause.ValueType  # 4
+"""Answered before, then given away or put back: the customer hung up while waiting once more.
+Counts as answered, and not as abandoned.
+"""
+END_CAUSE_OVERFLOWED_DURING_TRANSFER: EndCause.ValueType  # 5
+"""Answered before, then given away or put back: nobody took it, and the queue's rules ended it."""
 Global___EndCause: _TypeAlias = EndCause  # noqa: Y015
+
+class _Overflow:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OverflowEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Overflow.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OVERFLOW_UNSPECIFIED: _Overflow.ValueType  # 0
+    OVERFLOW_RELAX_SKILL: _Overflow.ValueType  # 1
+    """Lower one skill's least level, or ask for it no longer."""
+    OVERFLOW_WIDEN_GROUPS: _Overflow.ValueType  # 2
+    """Let more groups of agents serve it."""
+    OVERFLOW_MOVE_TO_QUEUE: _Overflow.ValueType  # 3
+    OVERFLOW_MOVE_TO_POOL: _Overflow.ValueType  # 4
+    OVERFLOW_OFFER_CALLBACK: _Overflow.ValueType  # 5
+    """The customer may hang up and be called. Waits on, until CallCallbackAccepted."""
+    OVERFLOW_VOICEMAIL: _Overflow.ValueType  # 6
+    """The telephone system takes a message. Ends the call for routing."""
+    OVERFLOW_CLOSE: _Overflow.ValueType  # 7
+    """The telephone system says goodbye. Ends the call for routing."""
+
+class Overflow(_Overflow, metaclass=_OverflowEnumTypeWrapper):
+    """What a queue's rules do for a call that has waited too long, or that comes when nobody is there."""
+
+OVERFLOW_UNSPECIFIED: Overflow.ValueType  # 0
+OVERFLOW_RELAX_SKILL: Overflow.ValueType  # 1
+"""Lower one skill's least level, or ask for it no longer."""
+OVERFLOW_WIDEN_GROUPS: Overflow.ValueType  # 2
+"""Let more groups of agents serve it."""
+OVERFLOW_MOVE_TO_QUEUE: Overflow.ValueType  # 3
+OVERFLOW_MOVE_TO_POOL: Overflow.ValueType  # 4
+OVERFLOW_OFFER_CALLBACK: Overflow.ValueType  # 5
+"""The customer may hang up and be called. Waits on, until CallCallbackAccepted."""
+OVERFLOW_VOICEMAIL: Overflow.ValueType  # 6
+"""The telephone system takes a message. Ends the call for routing."""
+OVERFLOW_CLOSE: Overflow.ValueType  # 7
+"""The telephone system says goodbye. Ends the call for routing."""
+Global___Overflow: _TypeAlias = Overflow  # noqa: Y015
+
+class _HelpKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HelpKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HelpKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HELP_KIND_UNSPECIFIED: _HelpKind.ValueType  # 0
+    HELP_KIND_HELP: _HelpKind.ValueType  # 1
+    """A supervisor or a mentor."""
+    HELP_KIND_CONSULTATION: _HelpKind.ValueType  # 2
+    """To talk to before, or instead of, a transfer; the customer waits."""
+    HELP_KIND_CONFERENCE: _HelpKind.ValueType  # 3
+    """All three talk."""
+
+class HelpKind(_HelpKind, metaclass=_HelpKindEnumTypeWrapper):
+    """Why an agent wants somebody else on a call."""
+
+HELP_KIND_UNSPECIFIED: HelpKind.ValueType  # 0
+HELP_KIND_HELP: HelpKind.ValueType  # 1
+"""A supervisor or a mentor."""
+HELP_KIND_CONSULTATION: HelpKind.ValueType  # 2
+"""To talk to before, or instead of, a transfer; the customer waits."""
+HELP_KIND_CONFERENCE: HelpKind.ValueType  # 3
+"""All three talk."""
+Global___HelpKind: _TypeAlias = HelpKind  # noqa: Y015
 
 @_typing.final
 class CallEvent(_message.Message):
@@ -111,6 +194,23 @@ class CallEvent(_message.Message):
     ABANDONED_FIELD_NUMBER: _builtins.int
     ENDED_FIELD_NUMBER: _builtins.int
     WRAPPED_UP_FIELD_NUMBER: _builtins.int
+    RELAXED_FIELD_NUMBER: _builtins.int
+    MOVED_FIELD_NUMBER: _builtins.int
+    MOVED_TO_POOL_FIELD_NUMBER: _builtins.int
+    TAKEN_OVER_FIELD_NUMBER: _builtins.int
+    CALLBACK_OFFERED_FIELD_NUMBER: _builtins.int
+    CALLBACK_ACCEPTED_FIELD_NUMBER: _builtins.int
+    CALLBACK_FAILED_FIELD_NUMBER: _builtins.int
+    OVERFLOWED_FIELD_NUMBER: _builtins.int
+    REQUEUED_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    RESUMED_FIELD_NUMBER: _builtins.int
+    TRANSFERRED_FIELD_NUMBER: _builtins.int
+    HELP_REQUESTED_FIELD_NUMBER: _builtins.int
+    HELP_OFFERED_FIELD_NUMBER: _builtins.int
+    HELP_OFFER_ENDED_FIELD_NUMBER: _builtins.int
+    HELP_JOINED_FIELD_NUMBER: _builtins.int
+    HELP_ENDED_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """Unique within the client."""
     @_builtins.property
@@ -139,6 +239,40 @@ class CallEvent(_message.Message):
     def ended(self) -> Global___CallEnded: ...
     @_builtins.property
     def wrapped_up(self) -> Global___CallWrappedUp: ...
+    @_builtins.property
+    def relaxed(self) -> Global___CallRelaxed: ...
+    @_builtins.property
+    def moved(self) -> Global___CallMoved: ...
+    @_builtins.property
+    def moved_to_pool(self) -> Global___CallMovedToPool: ...
+    @_builtins.property
+    def taken_over(self) -> Global___CallTakenOver: ...
+    @_builtins.property
+    def callback_offered(self) -> Global___CallCallbackOffered: ...
+    @_builtins.property
+    def callback_accepted(self) -> Global___CallCallbackAccepted: ...
+    @_builtins.property
+    def callback_failed(self) -> Global___CallCallbackFailed: ...
+    @_builtins.property
+    def overflowed(self) -> Global___CallOverflowed: ...
+    @_builtins.property
+    def requeued(self) -> Global___CallRequeued: ...
+    @_builtins.property
+    def held(self) -> Global___CallHeld: ...
+    @_builtins.property
+    def resumed(self) -> Global___CallResumed: ...
+    @_builtins.property
+    def transferred(self) -> Global___CallTransferred: ...
+    @_builtins.property
+    def help_requested(self) -> Global___CallHelpRequested: ...
+    @_builtins.property
+    def help_offered(self) -> Global___CallHelpOffered: ...
+    @_builtins.property
+    def help_offer_ended(self) -> Global___CallHelpOfferEnded: ...
+    @_builtins.property
+    def help_joined(self) -> Global___CallHelpJoined: ...
+    @_builtins.property
+    def help_ended(self) -> Global___CallHelpEnded: ...
     def __init__(
         self,
         *,
@@ -155,12 +289,29 @@ class CallEvent(_message.Message):
         abandoned: Global___CallAbandoned | None = ...,
         ended: Global___CallEnded | None = ...,
         wrapped_up: Global___CallWrappedUp | None = ...,
+        relaxed: Global___CallRelaxed | None = ...,
+        moved: Global___CallMoved | None = ...,
+        moved_to_pool: Global___CallMovedToPool | None = ...,
+        taken_over: Global___CallTakenOver | None = ...,
+        callback_offered: Global___CallCallbackOffered | None = ...,
+        callback_accepted: Global___CallCallbackAccepted | None = ...,
+        callback_failed: Global___CallCallbackFailed | None = ...,
+        overflowed: Global___CallOverflowed | None = ...,
+        requeued: Global___CallRequeued | None = ...,
+        held: Global___CallHeld | None = ...,
+        resumed: Global___CallResumed | None = ...,
+        transferred: Global___CallTransferred | None = ...,
+        help_requested: Global___CallHelpRequested | None = ...,
+        help_offered: Global___CallHelpOffered | None = ...,
+        help_offer_ended: Global___CallHelpOfferEnded | None = ...,
+        help_joined: Global___CallHelpJoined | None = ...,
+        help_ended: Global___CallHelpEnded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["abandoned", b"abandoned", "arrived", b"arrived", "assigned", b"assigned", "body", b"body", "connected", b"connected", "ended", b"ended", "meta", b"meta", "offer_declined", b"offer_declined", "offer_expired", b"offer_expired", "offer_withdrawn", b"offer_withdrawn", "offered", b"offered", "queued", b"queued", "wrapped_up", b"wrapped_up"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["abandoned", b"abandoned", "arrived", b"arrived", "assigned", b"assigned", "body", b"body", "callback_accepted", b"callback_accepted", "callback_failed", b"callback_failed", "callback_offered", b"callback_offered", "connected", b"connected", "ended", b"ended", "held", b"held", "help_ended", b"help_ended", "help_joined", b"help_joined", "help_offer_ended", b"help_offer_ended", "help_offered", b"help_offered", "help_requested", b"help_requested", "meta", b"meta", "moved", b"moved", "moved_to_pool", b"moved_to_pool", "offer_declined", b"offer_declined", "offer_expired", b"offer_expired", "offer_withdrawn", b"offer_withdrawn", "offered", b"offered", "overflowed", b"overflowed", "queued", b"queued", "relaxed", b"relaxed", "requeued", b"requeued", "resumed", b"resumed", "taken_over", b"taken_over", "transferred", b"transferred", "wrapped_up", b"wrapped_up"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abandoned", b"abandoned", "arrived", b"arrived", "assigned", b"assigned", "body", b"body", "call_id", b"call_id", "connected", b"connected", "ended", b"ended", "meta", b"meta", "offer_declined", b"offer_declined", "offer_expired", b"offer_expired", "offer_withdrawn", b"offer_withdrawn", "offered", b"offered", "queued", b"queued", "wrapped_up", b"wrapped_up"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abandoned", b"abandoned", "arrived", b"arrived", "assigned", b"assigned", "body", b"body", "call_id", b"call_id", "callback_accepted", b"callback_accepted", "callback_failed", b"callback_failed", "callback_offered", b"callback_offered", "connected", b"connected", "ended", b"ended", "held", b"held", "help_ended", b"help_ended", "help_joined", b"help_joined", "help_offer_ended", b"help_offer_ended", "help_offered", b"help_offered", "help_requested", b"help_requested", "meta", b"meta", "moved", b"moved", "moved_to_pool", b"moved_to_pool", "offer_declined", b"offer_declined", "offer_expired", b"offer_expired", "offer_withdrawn", b"offer_withdrawn", "offered", b"offered", "overflowed", b"overflowed", "queued", b"queued", "relaxed", b"relaxed", "requeued", b"requeued", "resumed", b"resumed", "taken_over", b"taken_over", "transferred", b"transferred", "wrapped_up", b"wrapped_up"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["arrived", "queued", "offered", "offer_expired", "offer_declined", "offer_withdrawn", "assigned", "connected", "abandoned", "ended", "wrapped_up"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["arrived", "queued", "offered", "offer_expired", "offer_declined", "offer_withdrawn", "assigned", "connected", "abandoned", "ended", "wrapped_up", "relaxed", "moved", "moved_to_pool", "taken_over", "callback_offered", "callback_accepted", "callback_failed", "overflowed", "requeued", "held", "resumed", "transferred", "help_requested", "help_offered", "help_offer_ended", "help_joined", "help_ended"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -190,6 +341,90 @@ class RequiredSkill(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RequiredSkill: _TypeAlias = RequiredSkill  # noqa: Y015
+
+@_typing.final
+class Why(_message.Message):
+    """Why this agent got this call. All that was compared is here, so that a decision can be explained
+    months later.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    FOR_AGENT_FIELD_NUMBER: _builtins.int
+    LOOKED_AT_FIELD_NUMBER: _builtins.int
+    BEST_FIELD_NUMBER: _builtins.int
+    RELAXED_FIELD_NUMBER: _builtins.int
+    WAITED_FIELD_NUMBER: _builtins.int
+    IDLE_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """One sentence: what was compared."""
+    policy: _builtins.str
+    """The pool's policy."""
+    for_agent: _builtins.bool
+    """The call was chosen for an agent who became free; otherwise an agent for a call."""
+    looked_at: _builtins.int
+    """Candidates that were compared."""
+    @_builtins.property
+    def best(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
+        """Of these the first ones, best first: calls where for_agent, otherwise agents."""
+
+    @_builtins.property
+    def relaxed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was no longer asked for, in the order of the overflow steps."""
+
+    @_builtins.property
+    def waited(self) -> _duration_pb2.Duration:
+        """How long the call had waited."""
+
+    @_builtins.property
+    def idle(self) -> _duration_pb2.Duration:
+        """How long the agent had been idle."""
+
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        policy: _builtins.str = ...,
+        for_agent: _builtins.bool = ...,
+        looked_at: _builtins.int = ...,
+        best: _abc.Iterable[Global___Candidate] | None = ...,
+        relaxed: _abc.Iterable[_builtins.str] | None = ...,
+        waited: _duration_pb2.Duration | None = ...,
+        idle: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["idle", b"idle", "waited", b"waited"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best", b"best", "for_agent", b"for_agent", "idle", b"idle", "looked_at", b"looked_at", "policy", b"policy", "relaxed", b"relaxed", "rule", b"rule", "waited", b"waited"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Why: _TypeAlias = Why  # noqa: Y015
+
+@_typing.final
+class Candidate(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """A call's stream, or an agent's id."""
+    score: _builtins.float
+    """The policy's; greater goes first."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
 
 @_typing.final
 class CallArrived(_message.Message):
@@ -238,15 +473,22 @@ class CallQueued(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     REQUIRED_SKILLS_FIELD_NUMBER: _builtins.int
     ARRIVED_AT_FIELD_NUMBER: _builtins.int
+    ESTIMATED_WAIT_FIELD_NUMBER: _builtins.int
     queue_id: _builtins.str
     pool_id: _builtins.str
     """The pool of agents and queues that decides; empty for calls routed elsewhere."""
     priority: _builtins.int
     """Higher goes first."""
     @_builtins.property
-    def required_skills(self) -> _containers.RepeatedCompositeFieldContainer[Global___RequiredSkill]: ...
+    def required_skills(self) -> _containers.RepeatedCompositeFieldContainer[Global___RequiredSkill]:
+        """The queue's own included."""
+
     @_builtins.property
     def arrived_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def estimated_wait(self) -> _duration_pb2.Duration:
+        """What the customer may be told. Unset: nothing is known yet of how fast this queue moves."""
+
     def __init__(
         self,
         *,
@@ -255,10 +497,11 @@ class CallQueued(_message.Message):
         priority: _builtins.int = ...,
         required_skills: _abc.Iterable[Global___RequiredSkill] | None = ...,
         arrived_at: _timestamp_pb2.Timestamp | None = ...,
+        estimated_wait: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["arrived_at", b"arrived_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arrived_at", b"arrived_at", "estimated_wait", b"estimated_wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrived_at", b"arrived_at", "pool_id", b"pool_id", "priority", b"priority", "queue_id", b"queue_id", "required_skills", b"required_skills"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrived_at", b"arrived_at", "estimated_wait", b"estimated_wait", "pool_id", b"pool_id", "priority", b"priority", "queue_id", b"queue_id", "required_skills", b"required_skills"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -275,13 +518,22 @@ class CallOffered(_message.Message):
     QUEUE_ID_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     RULE_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    SITE_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
     offer_id: _builtins.str
     agent_id: _builtins.str
     queue_id: _builtins.str
     rule: _builtins.str
-    """The rule that put this call first and the one that chose this agent."""
+    """The rule that put this call first and the one that chose this agent. In short what `why` says."""
+    site: _builtins.str
+    """Of the agent, as the log-in said: whose telephone rings. Empty: nobody said."""
+    channel: Global___Channel.ValueType
+    """Of the call."""
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def why(self) -> Global___Why: ...
     def __init__(
         self,
         *,
@@ -290,10 +542,13 @@ class CallOffered(_message.Message):
         queue_id: _builtins.str = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         rule: _builtins.str = ...,
+        why: Global___Why | None = ...,
+        site: _builtins.str = ...,
+        channel: Global___Channel.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "why", b"why"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "expires_at", b"expires_at", "offer_id", b"offer_id", "queue_id", b"queue_id", "rule", b"rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "channel", b"channel", "expires_at", b"expires_at", "offer_id", b"offer_id", "queue_id", b"queue_id", "rule", b"rule", "site", b"site", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -352,7 +607,9 @@ Global___CallOfferDeclined: _TypeAlias = CallOfferDeclined  # noqa: Y015
 
 @_typing.final
 class CallOfferWithdrawn(_message.Message):
-    """The offer ended without the agent's doing: the customer hung up, or the agent logged out."""
+    """The offer ended without an answer: the customer hung up, the agent logged out. The call, unless
+    it is over, waits again, at its old place.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -386,19 +643,32 @@ class CallAssigned(_message.Message):
     OFFER_ID_FIELD_NUMBER: _builtins.int
     AGENT_ID_FIELD_NUMBER: _builtins.int
     QUEUE_ID_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    SITE_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
     offer_id: _builtins.str
     agent_id: _builtins.str
     queue_id: _builtins.str
+    site: _builtins.str
+    """As in the offer."""
+    channel: Global___Channel.ValueType
+    @_builtins.property
+    def why(self) -> Global___Why:
+        """As in the offer, so that an assignment explains itself."""
+
     def __init__(
         self,
         *,
         offer_id: _builtins.str = ...,
         agent_id: _builtins.str = ...,
         queue_id: _builtins.str = ...,
+        why: Global___Why | None = ...,
+        site: _builtins.str = ...,
+        channel: Global___Channel.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["why", b"why"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "offer_id", b"offer_id", "queue_id", b"queue_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "channel", b"channel", "offer_id", b"offer_id", "queue_id", b"queue_id", "site", b"site", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -479,6 +749,7 @@ class CallEnded(_message.Message):
     QUEUE_ID_FIELD_NUMBER: _builtins.int
     ARRIVED_AT_FIELD_NUMBER: _builtins.int
     TALKED_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
     cause: Global___EndCause.ValueType
     agent_id: _builtins.str
     queue_id: _builtins.str
@@ -488,6 +759,10 @@ class CallEnded(_message.Message):
     def talked(self) -> _duration_pb2.Duration:
         """Talking and hold, from connection to hang-up; zero where nobody answered."""
 
+    @_builtins.property
+    def held(self) -> _duration_pb2.Duration:
+        """Of that, on hold."""
+
     def __init__(
         self,
         *,
@@ -496,10 +771,11 @@ class CallEnded(_message.Message):
         queue_id: _builtins.str = ...,
         arrived_at: _timestamp_pb2.Timestamp | None = ...,
         talked: _duration_pb2.Duration | None = ...,
+        held: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["arrived_at", b"arrived_at", "talked", b"talked"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arrived_at", b"arrived_at", "held", b"held", "talked", b"talked"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "arrived_at", b"arrived_at", "cause", b"cause", "queue_id", b"queue_id", "talked", b"talked"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "arrived_at", b"arrived_at", "cause", b"cause", "held", b"held", "queue_id", b"queue_id", "talked", b"talked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -536,3 +812,556 @@ class CallWrappedUp(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CallWrappedUp: _TypeAlias = CallWrappedUp  # noqa: Y015
+
+@_typing.final
+class CallRelaxed(_message.Message):
+    """An overflow step: less is asked of agents from now on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    WHAT_FIELD_NUMBER: _builtins.int
+    REQUIRED_SKILLS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    queue_id: _builtins.str
+    step: _builtins.int
+    """Which of the queue's steps, from 1."""
+    what: _builtins.str
+    """In words, such as `english >= 2 instead of 4`."""
+    @_builtins.property
+    def required_skills(self) -> _containers.RepeatedCompositeFieldContainer[Global___RequiredSkill]:
+        """What is asked for now."""
+
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Who may serve it now; empty: as before the step, or everybody where `what` says so."""
+
+    def __init__(
+        self,
+        *,
+        queue_id: _builtins.str = ...,
+        step: _builtins.int = ...,
+        what: _builtins.str = ...,
+        required_skills: _abc.Iterable[Global___RequiredSkill] | None = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "queue_id", b"queue_id", "required_skills", b"required_skills", "step", b"step", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallRelaxed: _TypeAlias = CallRelaxed  # noqa: Y015
+
+@_typing.final
+class CallMoved(_message.Message):
+    """To another queue of the pool. The call keeps its place by the time that it has waited."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_QUEUE_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    REQUIRED_SKILLS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    from_queue_id: _builtins.str
+    queue_id: _builtins.str
+    step: _builtins.int
+    """Which of the left queue's steps, from 1; 0: the queue is closed."""
+    priority: _builtins.int
+    @_builtins.property
+    def required_skills(self) -> _containers.RepeatedCompositeFieldContainer[Global___RequiredSkill]: ...
+    def __init__(
+        self,
+        *,
+        from_queue_id: _builtins.str = ...,
+        queue_id: _builtins.str = ...,
+        step: _builtins.int = ...,
+        required_skills: _abc.Iterable[Global___RequiredSkill] | None = ...,
+        priority: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_queue_id", b"from_queue_id", "priority", b"priority", "queue_id", b"queue_id", "required_skills", b"required_skills", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallMoved: _TypeAlias = CallMoved  # noqa: Y015
+
+@_typing.final
+class CallMovedToPool(_message.Message):
+    """To another pool, which decides what follows of this stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_QUEUE_ID_FIELD_NUMBER: _builtins.int
+    POOL_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_ID_FIELD_NUMBER: _builtins.int
+    from_queue_id: _builtins.str
+    pool_id: _builtins.str
+    queue_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        from_queue_id: _builtins.str = ...,
+        pool_id: _builtins.str = ...,
+        queue_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_queue_id", b"from_queue_id", "pool_id", b"pool_id", "queue_id", b"queue_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallMovedToPool: _TypeAlias = CallMovedToPool  # noqa: Y015
+
+@_typing.final
+class CallTakenOver(_message.Message):
+    """The other pool has it: the first event of the stream that is that pool's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_POOL_ID_FIELD_NUMBER: _builtins.int
+    POOL_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_ID_FIELD_NUMBER: _builtins.int
+    from_pool_id: _builtins.str
+    pool_id: _builtins.str
+    queue_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        from_pool_id: _builtins.str = ...,
+        pool_id: _builtins.str = ...,
+        queue_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_pool_id", b"from_pool_id", "pool_id", b"pool_id", "queue_id", b"queue_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallTakenOver: _TypeAlias = CallTakenOver  # noqa: Y015
+
+@_typing.final
+class CallCallbackOffered(_message.Message):
+    """The telephone system asks the customer whether to be called instead of waiting on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_ID_FIELD_NUMBER: _builtins.int
+    ESTIMATED_WAIT_FIELD_NUMBER: _builtins.int
+    queue_id: _builtins.str
+    @_builtins.property
+    def estimated_wait(self) -> _duration_pb2.Duration:
+        """Unset: nothing is known yet of how fast this queue moves."""
+
+    def __init__(
+        self,
+        *,
+        queue_id: _builtins.str = ...,
+        estimated_wait: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["estimated_wait", b"estimated_wait"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimated_wait", b"estimated_wait", "queue_id", b"queue_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallCallbackOffered: _TypeAlias = CallCallbackOffered  # noqa: Y015
+
+@_typing.final
+class CallCallbackAccepted(_message.Message):
+    """The customer has hung up and will be called. The call keeps its place in the queue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_ID_FIELD_NUMBER: _builtins.int
+    queue_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        queue_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queue_id", b"queue_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallCallbackAccepted: _TypeAlias = CallCallbackAccepted  # noqa: Y015
+
+@_typing.final
+class CallCallbackFailed(_message.Message):
+    """The customer could not be reached."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_ID_FIELD_NUMBER: _builtins.int
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    AGAIN_AT_FIELD_NUMBER: _builtins.int
+    queue_id: _builtins.str
+    agent_id: _builtins.str
+    """Who called."""
+    reason: _builtins.str
+    attempt: _builtins.int
+    """Which attempt this was, from 1."""
+    @_builtins.property
+    def again_at(self) -> _timestamp_pb2.Timestamp:
+        """When the next one is made at the earliest. Unset: no more attempts."""
+
+    def __init__(
+        self,
+        *,
+        queue_id: _builtins.str = ...,
+        agent_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        again_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["again_at", b"again_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again_at", b"again_at", "agent_id", b"agent_id", "attempt", b"attempt", "queue_id", b"queue_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallCallbackFailed: _TypeAlias = CallCallbackFailed  # noqa: Y015
+
+@_typing.final
+class CallOverflowed(_message.Message):
+    """Nobody answered, and the queue's rules say what is done instead. The last event of the call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    QUEUE_ID_FIELD_NUMBER: _builtins.int
+    ARRIVED_AT_FIELD_NUMBER: _builtins.int
+    WAITED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    action: Global___Overflow.ValueType
+    """VOICEMAIL or CLOSE."""
+    queue_id: _builtins.str
+    reason: _builtins.str
+    @_builtins.property
+    def arrived_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def waited(self) -> _duration_pb2.Duration: ...
+    def __init__(
+        self,
+        *,
+        action: Global___Overflow.ValueType = ...,
+        queue_id: _builtins.str = ...,
+        arrived_at: _timestamp_pb2.Timestamp | None = ...,
+        waited: _duration_pb2.Duration | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arrived_at", b"arrived_at", "waited", b"waited"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "arrived_at", b"arrived_at", "queue_id", b"queue_id", "reason", b"reason", "waited", b"waited"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallOverflowed: _TypeAlias = CallOverflowed  # noqa: Y015
+
+@_typing.final
+class CallRequeued(_message.Message):
+    """The agent is gone, the customer is not: the call waits again, before those that came later."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_ID_FIELD_NUMBER: _builtins.int
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    queue_id: _builtins.str
+    agent_id: _builtins.str
+    """Who had it."""
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        queue_id: _builtins.str = ...,
+        agent_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "queue_id", b"queue_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallRequeued: _TypeAlias = CallRequeued  # noqa: Y015
+
+@_typing.final
+class CallHeld(_message.Message):
+    """The customer cannot hear the agent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    agent_id: _builtins.str
+    reason: _builtins.str
+    """Empty where the telephone system reported it."""
+    def __init__(
+        self,
+        *,
+        agent_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallHeld: _TypeAlias = CallHeld  # noqa: Y015
+
+@_typing.final
+class CallResumed(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    agent_id: _builtins.str
+    @_builtins.property
+    def held(self) -> _duration_pb2.Duration:
+        """How long this hold was."""
+
+    def __init__(
+        self,
+        *,
+        agent_id: _builtins.str = ...,
+        held: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["held", b"held"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "held", b"held"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallResumed: _TypeAlias = CallResumed  # noqa: Y015
+
+@_typing.final
+class CallTransferred(_message.Message):
+    """The agent has given the call away: to a queue, to an agent, or to whom has been consulted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    FROM_QUEUE_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_ID_FIELD_NUMBER: _builtins.int
+    TO_AGENT_ID_FIELD_NUMBER: _builtins.int
+    CONSULTED_FIELD_NUMBER: _builtins.int
+    REQUIRED_SKILLS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    TALKED_FIELD_NUMBER: _builtins.int
+    agent_id: _builtins.str
+    """Who gives it away."""
+    from_queue_id: _builtins.str
+    queue_id: _builtins.str
+    """The queue where the call waits now."""
+    to_agent_id: _builtins.str
+    """The only agent it waits for, or who has it now. Empty: whoever can serve the queue."""
+    consulted: _builtins.bool
+    """The two have talked before: the call is to_agent_id's at once."""
+    priority: _builtins.int
+    @_builtins.property
+    def required_skills(self) -> _containers.RepeatedCompositeFieldContainer[Global___RequiredSkill]: ...
+    @_builtins.property
+    def talked(self) -> _duration_pb2.Duration:
+        """By this agent, hold included."""
+
+    def __init__(
+        self,
+        *,
+        agent_id: _builtins.str = ...,
+        from_queue_id: _builtins.str = ...,
+        queue_id: _builtins.str = ...,
+        to_agent_id: _builtins.str = ...,
+        consulted: _builtins.bool = ...,
+        required_skills: _abc.Iterable[Global___RequiredSkill] | None = ...,
+        priority: _builtins.int = ...,
+        talked: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["talked", b"talked"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "consulted", b"consulted", "from_queue_id", b"from_queue_id", "priority", b"priority", "queue_id", b"queue_id", "required_skills", b"required_skills", "talked", b"talked", "to_agent_id", b"to_agent_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallTransferred: _TypeAlias = CallTransferred  # noqa: Y015
+
+@_typing.final
+class CallHelpRequested(_message.Message):
+    """The agent wants somebody else on the call: to_agent_id, or whoever is free of these groups with
+    these skills.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HELP_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    TO_AGENT_ID_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    REQUIRED_SKILLS_FIELD_NUMBER: _builtins.int
+    help_id: _builtins.str
+    """Names the request in the events that follow: the call's id, `~` and a number."""
+    kind: Global___HelpKind.ValueType
+    agent_id: _builtins.str
+    """Who asks."""
+    to_agent_id: _builtins.str
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def required_skills(self) -> _containers.RepeatedCompositeFieldContainer[Global___RequiredSkill]: ...
+    def __init__(
+        self,
+        *,
+        help_id: _builtins.str = ...,
+        kind: Global___HelpKind.ValueType = ...,
+        agent_id: _builtins.str = ...,
+        to_agent_id: _builtins.str = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        required_skills: _abc.Iterable[Global___RequiredSkill] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "groups", b"groups", "help_id", b"help_id", "kind", b"kind", "required_skills", b"required_skills", "to_agent_id", b"to_agent_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallHelpRequested: _TypeAlias = CallHelpRequested  # noqa: Y015
+
+@_typing.final
+class CallHelpOffered(_message.Message):
+    """Routing has chosen a helper, whose desktop rings until expires_at."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HELP_ID_FIELD_NUMBER: _builtins.int
+    OFFER_ID_FIELD_NUMBER: _builtins.int
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    SITE_FIELD_NUMBER: _builtins.int
+    help_id: _builtins.str
+    offer_id: _builtins.str
+    agent_id: _builtins.str
+    site: _builtins.str
+    """Of the helper, as in CallOffered."""
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def why(self) -> Global___Why: ...
+    def __init__(
+        self,
+        *,
+        help_id: _builtins.str = ...,
+        offer_id: _builtins.str = ...,
+        agent_id: _builtins.str = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        why: Global___Why | None = ...,
+        site: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "why", b"why"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "expires_at", b"expires_at", "help_id", b"help_id", "offer_id", b"offer_id", "site", b"site", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallHelpOffered: _TypeAlias = CallHelpOffered  # noqa: Y015
+
+@_typing.final
+class CallHelpOfferEnded(_message.Message):
+    """The helper has not accepted. The request waits on, unless CallHelpEnded follows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HELP_ID_FIELD_NUMBER: _builtins.int
+    OFFER_ID_FIELD_NUMBER: _builtins.int
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    help_id: _builtins.str
+    offer_id: _builtins.str
+    agent_id: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        help_id: _builtins.str = ...,
+        offer_id: _builtins.str = ...,
+        agent_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "help_id", b"help_id", "offer_id", b"offer_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallHelpOfferEnded: _TypeAlias = CallHelpOfferEnded  # noqa: Y015
+
+@_typing.final
+class CallHelpJoined(_message.Message):
+    """The helper has accepted, and is on the call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HELP_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    WAITED_FIELD_NUMBER: _builtins.int
+    help_id: _builtins.str
+    kind: Global___HelpKind.ValueType
+    agent_id: _builtins.str
+    """The helper."""
+    @_builtins.property
+    def waited(self) -> _duration_pb2.Duration:
+        """From the request."""
+
+    def __init__(
+        self,
+        *,
+        help_id: _builtins.str = ...,
+        kind: Global___HelpKind.ValueType = ...,
+        agent_id: _builtins.str = ...,
+        waited: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["waited", b"waited"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "help_id", b"help_id", "kind", b"kind", "waited", b"waited"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallHelpJoined: _TypeAlias = CallHelpJoined  # noqa: Y015
+
+@_typing.final
+class CallHelpEnded(_message.Message):
+    """The helper has left, or the request is over without one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HELP_ID_FIELD_NUMBER: _builtins.int
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    help_id: _builtins.str
+    agent_id: _builtins.str
+    """Who had joined; empty: nobody had."""
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        help_id: _builtins.str = ...,
+        agent_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "help_id", b"help_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallHelpEnded: _TypeAlias = CallHelpEnded  # noqa: Y015

@@ -8,10 +8,12 @@ The engine takes time and ids from here alone, so the same log gives the same de
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from relais.agents.v1 import events_pb2 as _events_pb2_1
 from relais.calls.v1 import events_pb2 as _events_pb2
 from relais.event.v1 import meta_pb2 as _meta_pb2
+from relais.pools.v1 import events_pb2 as _events_pb2_2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -34,22 +36,41 @@ class RoutingCommand(_message.Message):
     REPORT_CALL_ABANDONED_FIELD_NUMBER: _builtins.int
     REPORT_CALL_CONNECTED_FIELD_NUMBER: _builtins.int
     REPORT_CALL_ENDED_FIELD_NUMBER: _builtins.int
+    REPORT_CALL_HELD_FIELD_NUMBER: _builtins.int
+    REPORT_CALL_RESUMED_FIELD_NUMBER: _builtins.int
+    ACCEPT_CALLBACK_FIELD_NUMBER: _builtins.int
+    REPORT_CALLBACK_FAILED_FIELD_NUMBER: _builtins.int
+    REQUEUE_CALL_FIELD_NUMBER: _builtins.int
     LOG_IN_AGENT_FIELD_NUMBER: _builtins.int
     MAKE_AGENT_AVAILABLE_FIELD_NUMBER: _builtins.int
     START_BREAK_FIELD_NUMBER: _builtins.int
     START_WRAP_UP_FIELD_NUMBER: _builtins.int
     LOG_OUT_AGENT_FIELD_NUMBER: _builtins.int
     START_OTHER_CALL_FIELD_NUMBER: _builtins.int
+    SET_AGENT_SKILLS_FIELD_NUMBER: _builtins.int
+    REPORT_CONNECTION_LOST_FIELD_NUMBER: _builtins.int
+    REPORT_CONNECTION_RESTORED_FIELD_NUMBER: _builtins.int
     ACCEPT_OFFER_FIELD_NUMBER: _builtins.int
     DECLINE_OFFER_FIELD_NUMBER: _builtins.int
     EXPIRE_OFFER_FIELD_NUMBER: _builtins.int
     FINISH_WRAP_UP_FIELD_NUMBER: _builtins.int
+    ADVANCE_CALL_FIELD_NUMBER: _builtins.int
+    LOG_OUT_LOST_AGENT_FIELD_NUMBER: _builtins.int
     CONFIGURE_POOL_FIELD_NUMBER: _builtins.int
+    CONFIGURE_QUEUE_FIELD_NUMBER: _builtins.int
+    REMOVE_QUEUE_FIELD_NUMBER: _builtins.int
+    CONFIGURE_CLIENT_FIELD_NUMBER: _builtins.int
+    TRANSFER_CALL_FIELD_NUMBER: _builtins.int
+    REQUEST_HELP_FIELD_NUMBER: _builtins.int
+    COMPLETE_TRANSFER_FIELD_NUMBER: _builtins.int
+    LEAVE_CALL_FIELD_NUMBER: _builtins.int
+    TAKE_OVER_CALL_FIELD_NUMBER: _builtins.int
     pool_id: _builtins.str
     @_builtins.property
     def meta(self) -> _meta_pb2.EventMeta:
         """stream_id is the pool id; version is not used; event_id names the command;
-        client_id is the call's client, or `centre` for an agent's own state.
+        client_id is the client of the call, the queue or the rules, or `centre` for what is about an
+        agent or the pool. causation_id: where another pool sent it, the command that made it do so.
         """
 
     @_builtins.property
@@ -63,6 +84,16 @@ class RoutingCommand(_message.Message):
     @_builtins.property
     def report_call_ended(self) -> Global___ReportCallEnded: ...
     @_builtins.property
+    def report_call_held(self) -> Global___ReportCallHeld: ...
+    @_builtins.property
+    def report_call_resumed(self) -> Global___ReportCallResumed: ...
+    @_builtins.property
+    def accept_callback(self) -> Global___AcceptCallback: ...
+    @_builtins.property
+    def report_callback_failed(self) -> Global___ReportCallbackFailed: ...
+    @_builtins.property
+    def requeue_call(self) -> Global___RequeueCall: ...
+    @_builtins.property
     def log_in_agent(self) -> Global___LogInAgent: ...
     @_builtins.property
     def make_agent_available(self) -> Global___MakeAgentAvailable: ...
@@ -75,6 +106,12 @@ class RoutingCommand(_message.Message):
     @_builtins.property
     def start_other_call(self) -> Global___StartOtherCall: ...
     @_builtins.property
+    def set_agent_skills(self) -> Global___SetAgentSkills: ...
+    @_builtins.property
+    def report_connection_lost(self) -> Global___ReportConnectionLost: ...
+    @_builtins.property
+    def report_connection_restored(self) -> Global___ReportConnectionRestored: ...
+    @_builtins.property
     def accept_offer(self) -> Global___AcceptOffer: ...
     @_builtins.property
     def decline_offer(self) -> Global___DeclineOffer: ...
@@ -83,7 +120,27 @@ class RoutingCommand(_message.Message):
     @_builtins.property
     def finish_wrap_up(self) -> Global___FinishWrapUp: ...
     @_builtins.property
+    def advance_call(self) -> Global___AdvanceCall: ...
+    @_builtins.property
+    def log_out_lost_agent(self) -> Global___LogOutLostAgent: ...
+    @_builtins.property
     def configure_pool(self) -> Global___ConfigurePool: ...
+    @_builtins.property
+    def configure_queue(self) -> Global___ConfigureQueue: ...
+    @_builtins.property
+    def remove_queue(self) -> Global___RemoveQueue: ...
+    @_builtins.property
+    def configure_client(self) -> Global___ConfigureClient: ...
+    @_builtins.property
+    def transfer_call(self) -> Global___TransferCall: ...
+    @_builtins.property
+    def request_help(self) -> Global___RequestHelp: ...
+    @_builtins.property
+    def complete_transfer(self) -> Global___CompleteTransfer: ...
+    @_builtins.property
+    def leave_call(self) -> Global___LeaveCall: ...
+    @_builtins.property
+    def take_over_call(self) -> Global___TakeOverCall: ...
     def __init__(
         self,
         *,
@@ -94,23 +151,41 @@ class RoutingCommand(_message.Message):
         report_call_abandoned: Global___ReportCallAbandoned | None = ...,
         report_call_connected: Global___ReportCallConnected | None = ...,
         report_call_ended: Global___ReportCallEnded | None = ...,
+        report_call_held: Global___ReportCallHeld | None = ...,
+        report_call_resumed: Global___ReportCallResumed | None = ...,
+        accept_callback: Global___AcceptCallback | None = ...,
+        report_callback_failed: Global___ReportCallbackFailed | None = ...,
+        requeue_call: Global___RequeueCall | None = ...,
         log_in_agent: Global___LogInAgent | None = ...,
         make_agent_available: Global___MakeAgentAvailable | None = ...,
         start_break: Global___StartBreak | None = ...,
         start_wrap_up: Global___StartWrapUp | None = ...,
         log_out_agent: Global___LogOutAgent | None = ...,
         start_other_call: Global___StartOtherCall | None = ...,
+        set_agent_skills: Global___SetAgentSkills | None = ...,
+        report_connection_lost: Global___ReportConnectionLost | None = ...,
+        report_connection_restored: Global___ReportConnectionRestored | None = ...,
         accept_offer: Global___AcceptOffer | None = ...,
         decline_offer: Global___DeclineOffer | None = ...,
         expire_offer: Global___ExpireOffer | None = ...,
         finish_wrap_up: Global___FinishWrapUp | None = ...,
+        advance_call: Global___AdvanceCall | None = ...,
+        log_out_lost_agent: Global___LogOutLostAgent | None = ...,
         configure_pool: Global___ConfigurePool | None = ...,
+        configure_queue: Global___ConfigureQueue | None = ...,
+        remove_queue: Global___RemoveQueue | None = ...,
+        configure_client: Global___ConfigureClient | None = ...,
+        transfer_call: Global___TransferCall | None = ...,
+        request_help: Global___RequestHelp | None = ...,
+        complete_transfer: Global___CompleteTransfer | None = ...,
+        leave_call: Global___LeaveCall | None = ...,
+        take_over_call: Global___TakeOverCall | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accept_offer", b"accept_offer", "body", b"body", "configure_pool", b"configure_pool", "decline_offer", b"decline_offer", "expire_offer", b"expire_offer", "finish_wrap_up", b"finish_wrap_up", "log_in_agent", b"log_in_agent", "log_out_agent", b"log_out_agent", "make_agent_available", b"make_agent_available", "meta", b"meta", "queue_call", b"queue_call", "report_call_abandoned", b"report_call_abandoned", "report_call_arrived", b"report_call_arrived", "report_call_connected", b"report_call_connected", "report_call_ended", b"report_call_ended", "start_break", b"start_break", "start_other_call", b"start_other_call", "start_wrap_up", b"start_wrap_up"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accept_callback", b"accept_callback", "accept_offer", b"accept_offer", "advance_call", b"advance_call", "body", b"body", "complete_transfer", b"complete_transfer", "configure_client", b"configure_client", "configure_pool", b"configure_pool", "configure_queue", b"configure_queue", "decline_offer", b"decline_offer", "expire_offer", b"expire_offer", "finish_wrap_up", b"finish_wrap_up", "leave_call", b"leave_call", "log_in_agent", b"log_in_agent", "log_out_agent", b"log_out_agent", "log_out_lost_agent", b"log_out_lost_agent", "make_agent_available", b"make_agent_available", "meta", b"meta", "queue_call", b"queue_call", "remove_queue", b"remove_queue", "report_call_abandoned", b"report_call_abandoned", "report_call_arrived", b"report_call_arrived", "report_call_connected", b"report_call_connected", "report_call_ended", b"report_call_ended", "report_call_held", b"report_call_held", "report_call_resumed", b"report_call_resumed", "report_callback_failed", b"report_callback_failed", "report_connection_lost", b"report_connection_lost", "report_connection_restored", b"report_connection_restored", "request_help", b"request_help", "requeue_call", b"requeue_call", "set_agent_skills", b"set_agent_skills", "start_break", b"start_break", "start_other_call", b"start_other_call", "start_wrap_up", b"start_wrap_up", "take_over_call", b"take_over_call", "transfer_call", b"transfer_call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_offer", b"accept_offer", "body", b"body", "configure_pool", b"configure_pool", "decline_offer", b"decline_offer", "expire_offer", b"expire_offer", "finish_wrap_up", b"finish_wrap_up", "log_in_agent", b"log_in_agent", "log_out_agent", b"log_out_agent", "make_agent_available", b"make_agent_available", "meta", b"meta", "pool_id", b"pool_id", "queue_call", b"queue_call", "report_call_abandoned", b"report_call_abandoned", "report_call_arrived", b"report_call_arrived", "report_call_connected", b"report_call_connected", "report_call_ended", b"report_call_ended", "start_break", b"start_break", "start_other_call", b"start_other_call", "start_wrap_up", b"start_wrap_up"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_callback", b"accept_callback", "accept_offer", b"accept_offer", "advance_call", b"advance_call", "body", b"body", "complete_transfer", b"complete_transfer", "configure_client", b"configure_client", "configure_pool", b"configure_pool", "configure_queue", b"configure_queue", "decline_offer", b"decline_offer", "expire_offer", b"expire_offer", "finish_wrap_up", b"finish_wrap_up", "leave_call", b"leave_call", "log_in_agent", b"log_in_agent", "log_out_agent", b"log_out_agent", "log_out_lost_agent", b"log_out_lost_agent", "make_agent_available", b"make_agent_available", "meta", b"meta", "pool_id", b"pool_id", "queue_call", b"queue_call", "remove_queue", b"remove_queue", "report_call_abandoned", b"report_call_abandoned", "report_call_arrived", b"report_call_arrived", "report_call_connected", b"report_call_connected", "report_call_ended", b"report_call_ended", "report_call_held", b"report_call_held", "report_call_resumed", b"report_call_resumed", "report_callback_failed", b"report_callback_failed", "report_connection_lost", b"report_connection_lost", "report_connection_restored", b"report_connection_restored", "request_help", b"request_help", "requeue_call", b"requeue_call", "set_agent_skills", b"set_agent_skills", "start_break", b"start_break", "start_other_call", b"start_other_call", "start_wrap_up", b"start_wrap_up", "take_over_call", b"take_over_call", "transfer_call", b"transfer_call"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["report_call_arrived", "queue_call", "report_call_abandoned", "report_call_connected", "report_call_ended", "log_in_agent", "make_agent_available", "start_break", "start_wrap_up", "log_out_agent", "start_other_call", "accept_offer", "decline_offer", "expire_offer", "finish_wrap_up", "configure_pool"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["report_call_arrived", "queue_call", "report_call_abandoned", "report_call_connected", "report_call_ended", "report_call_held", "report_call_resumed", "accept_callback", "report_callback_failed", "requeue_call", "log_in_agent", "make_agent_available", "start_break", "start_wrap_up", "log_out_agent", "start_other_call", "set_agent_skills", "report_connection_lost", "report_connection_restored", "accept_offer", "decline_offer", "expire_offer", "finish_wrap_up", "advance_call", "log_out_lost_agent", "configure_pool", "configure_queue", "remove_queue", "configure_client", "transfer_call", "request_help", "complete_transfer", "leave_call", "take_over_call"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -203,6 +278,7 @@ class ReportCallConnected(_message.Message):
     AGENT_ID_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     agent_id: _builtins.str
+    """Empty: whoever the call is assigned to."""
     def __init__(
         self,
         *,
@@ -237,6 +313,291 @@ class ReportCallEnded(_message.Message):
 Global___ReportCallEnded: _TypeAlias = ReportCallEnded  # noqa: Y015
 
 @_typing.final
+class ReportCallHeld(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportCallHeld: _TypeAlias = ReportCallHeld  # noqa: Y015
+
+@_typing.final
+class ReportCallResumed(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportCallResumed: _TypeAlias = ReportCallResumed  # noqa: Y015
+
+@_typing.final
+class AcceptCallback(_message.Message):
+    """The customer hangs up and will be called: the call keeps its place in the queue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptCallback: _TypeAlias = AcceptCallback  # noqa: Y015
+
+@_typing.final
+class ReportCallbackFailed(_message.Message):
+    """The customer could not be reached: tried again later, from the same place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportCallbackFailed: _TypeAlias = ReportCallbackFailed  # noqa: Y015
+
+@_typing.final
+class RequeueCall(_message.Message):
+    """The customer is there, the agent no longer: back to the queue's head."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequeueCall: _TypeAlias = RequeueCall  # noqa: Y015
+
+@_typing.final
+class TransferCall(_message.Message):
+    """Give the call away without talking first: to a queue of the client, or to an agent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_ID_FIELD_NUMBER: _builtins.int
+    TO_AGENT_ID_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    agent_id: _builtins.str
+    """Who has the call."""
+    queue_id: _builtins.str
+    """One of the two, and not both."""
+    to_agent_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        agent_id: _builtins.str = ...,
+        queue_id: _builtins.str = ...,
+        to_agent_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "call_id", b"call_id", "queue_id", b"queue_id", "to_agent_id", b"to_agent_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferCall: _TypeAlias = TransferCall  # noqa: Y015
+
+@_typing.final
+class RequestHelp(_message.Message):
+    """Ask somebody onto the call: an agent, or whoever is free of these groups with these skills."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    TO_AGENT_ID_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    REQUIRED_SKILLS_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    agent_id: _builtins.str
+    """Who has the call."""
+    kind: _events_pb2.HelpKind.ValueType
+    to_agent_id: _builtins.str
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Sorted, each once. Empty, and no to_agent_id: the pool's help_groups."""
+
+    @_builtins.property
+    def required_skills(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.RequiredSkill]: ...
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        agent_id: _builtins.str = ...,
+        kind: _events_pb2.HelpKind.ValueType = ...,
+        to_agent_id: _builtins.str = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        required_skills: _abc.Iterable[_events_pb2.RequiredSkill] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "call_id", b"call_id", "groups", b"groups", "kind", b"kind", "required_skills", b"required_skills", "to_agent_id", b"to_agent_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestHelp: _TypeAlias = RequestHelp  # noqa: Y015
+
+@_typing.final
+class CompleteTransfer(_message.Message):
+    """The call becomes the consulted agent's; who had it starts to wrap up."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    agent_id: _builtins.str
+    """Who has had it."""
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        agent_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "call_id", b"call_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompleteTransfer: _TypeAlias = CompleteTransfer  # noqa: Y015
+
+@_typing.final
+class LeaveCall(_message.Message):
+    """A helper leaves the call; or who has the call takes a request for help back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    agent_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        agent_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "call_id", b"call_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeaveCall: _TypeAlias = LeaveCall  # noqa: Y015
+
+@_typing.final
+class TakeOverCall(_message.Message):
+    """A call that overflowed from another pool, with what that one knew of it. Sent by that pool."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_ID_FIELD_NUMBER: _builtins.int
+    FROM_POOL_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ARRIVED_AT_FIELD_NUMBER: _builtins.int
+    QUEUED_AT_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    REQUIRED_SKILLS_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    ANSWERED_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    queue_id: _builtins.str
+    from_pool_id: _builtins.str
+    version: _builtins.int
+    """Of the last event in the call's stream."""
+    priority: _builtins.int
+    channel: _events_pb2.Channel.ValueType
+    customer_id: _builtins.str
+    answered: _builtins.bool
+    """An agent has talked to the customer before."""
+    @_builtins.property
+    def arrived_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def queued_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def required_skills(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.RequiredSkill]: ...
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        queue_id: _builtins.str = ...,
+        from_pool_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        arrived_at: _timestamp_pb2.Timestamp | None = ...,
+        queued_at: _timestamp_pb2.Timestamp | None = ...,
+        priority: _builtins.int = ...,
+        required_skills: _abc.Iterable[_events_pb2.RequiredSkill] | None = ...,
+        channel: _events_pb2.Channel.ValueType = ...,
+        customer_id: _builtins.str = ...,
+        answered: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arrived_at", b"arrived_at", "queued_at", b"queued_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "arrived_at", b"arrived_at", "call_id", b"call_id", "channel", b"channel", "customer_id", b"customer_id", "from_pool_id", b"from_pool_id", "priority", b"priority", "queue_id", b"queue_id", "queued_at", b"queued_at", "required_skills", b"required_skills", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeOverCall: _TypeAlias = TakeOverCall  # noqa: Y015
+
+@_typing.final
 class LogInAgent(_message.Message):
     """The agent is there, and on a break until MakeAgentAvailable."""
 
@@ -244,22 +605,112 @@ class LogInAgent(_message.Message):
 
     AGENT_ID_FIELD_NUMBER: _builtins.int
     SKILLS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    SITE_FIELD_NUMBER: _builtins.int
+    CHATS_FIELD_NUMBER: _builtins.int
+    EMAILS_FIELD_NUMBER: _builtins.int
     agent_id: _builtins.str
+    site: _builtins.str
+    """Where the agent's telephone is."""
+    chats: _builtins.int
+    """How many at a time; 0: one."""
+    emails: _builtins.int
     @_builtins.property
-    def skills(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2_1.Skill]: ...
+    def skills(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2_1.Skill]:
+        """Without skills and groups: those that the agent was last given."""
+
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Sorted, each once."""
+
     def __init__(
         self,
         *,
         agent_id: _builtins.str = ...,
         skills: _abc.Iterable[_events_pb2_1.Skill] | None = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        site: _builtins.str = ...,
+        chats: _builtins.int = ...,
+        emails: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "skills", b"skills"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "chats", b"chats", "emails", b"emails", "groups", b"groups", "site", b"site", "skills", b"skills"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LogInAgent: _TypeAlias = LogInAgent  # noqa: Y015
+
+@_typing.final
+class SetAgentSkills(_message.Message):
+    """While working too: what is offered from now on follows them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    SKILLS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    agent_id: _builtins.str
+    @_builtins.property
+    def skills(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2_1.Skill]: ...
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Sorted, each once."""
+
+    def __init__(
+        self,
+        *,
+        agent_id: _builtins.str = ...,
+        skills: _abc.Iterable[_events_pb2_1.Skill] | None = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "groups", b"groups", "skills", b"skills"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetAgentSkills: _TypeAlias = SetAgentSkills  # noqa: Y015
+
+@_typing.final
+class ReportConnectionLost(_message.Message):
+    """The desktop is gone. Unless it comes back in time, the agent is logged out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    agent_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        agent_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportConnectionLost: _TypeAlias = ReportConnectionLost  # noqa: Y015
+
+@_typing.final
+class ReportConnectionRestored(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    agent_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        agent_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportConnectionRestored: _TypeAlias = ReportConnectionRestored  # noqa: Y015
 
 @_typing.final
 class MakeAgentAvailable(_message.Message):
@@ -445,7 +896,7 @@ class FinishWrapUp(_message.Message):
     CALL_FIELD_NUMBER: _builtins.int
     agent_id: _builtins.str
     call: _builtins.str
-    """The call's stream."""
+    """The call's stream; empty after a call that Relais did not offer."""
     def __init__(
         self,
         *,
@@ -461,31 +912,180 @@ class FinishWrapUp(_message.Message):
 Global___FinishWrapUp: _TypeAlias = FinishWrapUp  # noqa: Y015
 
 @_typing.final
+class AdvanceCall(_message.Message):
+    """A timer: the next thing that waiting brings, an overflow step or the end of waiting for one agent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    call: _builtins.str
+    """The call's stream."""
+    def __init__(
+        self,
+        *,
+        call: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdvanceCall: _TypeAlias = AdvanceCall  # noqa: Y015
+
+@_typing.final
+class LogOutLostAgent(_message.Message):
+    """A timer: the desktop has been gone too long."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    agent_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        agent_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogOutLostAgent: _TypeAlias = LogOutLostAgent  # noqa: Y015
+
+@_typing.final
 class ConfigurePool(_message.Message):
-    """What holds for a whole pool. A pool exists from its first command, with the defaults."""
+    """What holds for a whole pool. A pool exists from its first command, with the defaults.
+    Zero, or nothing, means the default. relais.pools.v1.PoolConfigured says what the fields mean.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     OFFER_SECONDS_FIELD_NUMBER: _builtins.int
     WRAP_UP_SECONDS_FIELD_NUMBER: _builtins.int
     CLOCK_SPEED_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    MISSED_OFFERS_FIELD_NUMBER: _builtins.int
+    LOST_SECONDS_FIELD_NUMBER: _builtins.int
+    RESTRICTED_GROUPS_FIELD_NUMBER: _builtins.int
+    HELP_GROUPS_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
     offer_seconds: _builtins.int
-    """Seconds that a desktop rings before the offer expires. Default 20."""
+    """Default 20."""
     wrap_up_seconds: _builtins.int
-    """Seconds of work after a call before the agent becomes available by itself. Default 30."""
+    """Default 30. -1: none."""
     clock_speed: _builtins.float
-    """How many of the pool's seconds pass in a real one: 1, or more for a simulated pool."""
+    """Default 1."""
+    policy: _builtins.str
+    missed_offers: _builtins.int
+    """Default 1."""
+    lost_seconds: _builtins.int
+    """Default 60."""
+    expected_version: _builtins.int
+    """The config_version that is replaced; 0: whatever is there."""
+    @_builtins.property
+    def restricted_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Sorted, each once."""
+
+    @_builtins.property
+    def help_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Sorted, each once. Default: supervisors."""
+
     def __init__(
         self,
         *,
         offer_seconds: _builtins.int = ...,
         wrap_up_seconds: _builtins.int = ...,
         clock_speed: _builtins.float = ...,
+        policy: _builtins.str = ...,
+        missed_offers: _builtins.int = ...,
+        lost_seconds: _builtins.int = ...,
+        restricted_groups: _abc.Iterable[_builtins.str] | None = ...,
+        help_groups: _abc.Iterable[_builtins.str] | None = ...,
+        expected_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock_speed", b"clock_speed", "offer_seconds", b"offer_seconds", "wrap_up_seconds", b"wrap_up_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock_speed", b"clock_speed", "expected_version", b"expected_version", "help_groups", b"help_groups", "lost_seconds", b"lost_seconds", "missed_offers", b"missed_offers", "offer_seconds", b"offer_seconds", "policy", b"policy", "restricted_groups", b"restricted_groups", "wrap_up_seconds", b"wrap_up_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConfigurePool: _TypeAlias = ConfigurePool  # noqa: Y015
+
+@_typing.final
+class ConfigureQueue(_message.Message):
+    """A queue of meta.client_id, as a whole."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    expected_version: _builtins.int
+    """The config_version that is replaced; 0: whatever is there."""
+    @_builtins.property
+    def queue(self) -> _events_pb2_2.Queue: ...
+    def __init__(
+        self,
+        *,
+        queue: _events_pb2_2.Queue | None = ...,
+        expected_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["queue", b"queue"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_version", b"expected_version", "queue", b"queue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfigureQueue: _TypeAlias = ConfigureQueue  # noqa: Y015
+
+@_typing.final
+class RemoveQueue(_message.Message):
+    """The queue's calls wait on; it is again one that nobody has configured."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    queue_id: _builtins.str
+    expected_version: _builtins.int
+    """The config_version that is removed; 0: whatever is there."""
+    def __init__(
+        self,
+        *,
+        queue_id: _builtins.str = ...,
+        expected_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_version", b"expected_version", "queue_id", b"queue_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveQueue: _TypeAlias = RemoveQueue  # noqa: Y015
+
+@_typing.final
+class ConfigureClient(_message.Message):
+    """The rules of meta.client_id, as a whole."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULES_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    expected_version: _builtins.int
+    """The config_version that is replaced; 0: whatever is there."""
+    @_builtins.property
+    def rules(self) -> _events_pb2_2.ClientRules: ...
+    def __init__(
+        self,
+        *,
+        rules: _events_pb2_2.ClientRules | None = ...,
+        expected_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_version", b"expected_version", "rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfigureClient: _TypeAlias = ConfigureClient  # noqa: Y015

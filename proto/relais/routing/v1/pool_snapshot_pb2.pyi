@@ -12,8 +12,9 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-from relais.agents.v1 import events_pb2 as _events_pb2
-from relais.calls.v1 import events_pb2 as _events_pb2_1
+from relais.agents.v1 import events_pb2 as _events_pb2_1
+from relais.calls.v1 import events_pb2 as _events_pb2_2
+from relais.pools.v1 import events_pb2 as _events_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -95,6 +96,17 @@ class PoolSnapshot(_message.Message):
     FINISHED_CALLS_FIELD_NUMBER: _builtins.int
     FINISHED_AT_US_FIELD_NUMBER: _builtins.int
     FORGOTTEN_UNTIL_US_FIELD_NUMBER: _builtins.int
+    FORM_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    AT_US_FIELD_NUMBER: _builtins.int
+    QUEUES_FIELD_NUMBER: _builtins.int
+    CLIENTS_FIELD_NUMBER: _builtins.int
+    SERVED_CUSTOMERS_FIELD_NUMBER: _builtins.int
+    SERVED_BY_FIELD_NUMBER: _builtins.int
+    SERVED_AT_US_FIELD_NUMBER: _builtins.int
+    MOVED_CALLS_FIELD_NUMBER: _builtins.int
+    MOVED_TO_FIELD_NUMBER: _builtins.int
+    MOVED_VERSION_FIELD_NUMBER: _builtins.int
     pool_id: _builtins.str
     now_us: _builtins.int
     """The latest time that any command has told."""
@@ -102,6 +114,13 @@ class PoolSnapshot(_message.Message):
     """Offers made so far."""
     forgotten_until_us: _builtins.int
     """Calls that were over by then are remembered no longer; -1 where all are."""
+    form: _builtins.int
+    """What the fields below and in the other messages mean. 0: only those are set that say nothing of
+    a form; an agent has one call at most, in `call`. 1: all of them, as their comments say.
+    """
+    version: _builtins.int
+    """Of the last event in the pool's own stream, and when that happened."""
+    at_us: _builtins.int
     @_builtins.property
     def settings(self) -> Global___PoolSettings: ...
     @_builtins.property
@@ -118,6 +137,28 @@ class PoolSnapshot(_message.Message):
 
     @_builtins.property
     def finished_at_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def queues(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueSnapshot]: ...
+    @_builtins.property
+    def clients(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClientSnapshot]: ...
+    @_builtins.property
+    def served_customers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`<client_id>/<customer_id>`, who was served longest ago first; by whom, and when."""
+
+    @_builtins.property
+    def served_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def served_at_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def moved_calls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of the finished calls, the streams of those that another pool has now; which, and the version
+        of the last event that they had here.
+        """
+
+    @_builtins.property
+    def moved_to(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def moved_version(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
         self,
         *,
@@ -131,10 +172,21 @@ class PoolSnapshot(_message.Message):
         finished_calls: _abc.Iterable[_builtins.str] | None = ...,
         finished_at_us: _abc.Iterable[_builtins.int] | None = ...,
         forgotten_until_us: _builtins.int = ...,
+        form: _builtins.int = ...,
+        version: _builtins.int = ...,
+        at_us: _builtins.int = ...,
+        queues: _abc.Iterable[Global___QueueSnapshot] | None = ...,
+        clients: _abc.Iterable[Global___ClientSnapshot] | None = ...,
+        served_customers: _abc.Iterable[_builtins.str] | None = ...,
+        served_by: _abc.Iterable[_builtins.str] | None = ...,
+        served_at_us: _abc.Iterable[_builtins.int] | None = ...,
+        moved_calls: _abc.Iterable[_builtins.str] | None = ...,
+        moved_to: _abc.Iterable[_builtins.str] | None = ...,
+        moved_version: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "calls", b"calls", "finished_at_us", b"finished_at_us", "finished_calls", b"finished_calls", "forgotten_until_us", b"forgotten_until_us", "now_us", b"now_us", "offers", b"offers", "pool_id", b"pool_id", "settings", b"settings", "skill_sets", b"skill_sets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "at_us", b"at_us", "calls", b"calls", "clients", b"clients", "finished_at_us", b"finished_at_us", "finished_calls", b"finished_calls", "forgotten_until_us", b"forgotten_until_us", "form", b"form", "moved_calls", b"moved_calls", "moved_to", b"moved_to", "moved_version", b"moved_version", "now_us", b"now_us", "offers", b"offers", "pool_id", b"pool_id", "queues", b"queues", "served_at_us", b"served_at_us", "served_by", b"served_by", "served_customers", b"served_customers", "settings", b"settings", "skill_sets", b"skill_sets", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -148,11 +200,26 @@ class PoolSettings(_message.Message):
     WRAP_UP_SECONDS_FIELD_NUMBER: _builtins.int
     CLOCK_SPEED_FIELD_NUMBER: _builtins.int
     CONFIGURED_AT_US_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    MISSED_OFFERS_FIELD_NUMBER: _builtins.int
+    LOST_SECONDS_FIELD_NUMBER: _builtins.int
+    RESTRICTED_GROUPS_FIELD_NUMBER: _builtins.int
+    HELP_GROUPS_FIELD_NUMBER: _builtins.int
+    CONFIG_VERSION_FIELD_NUMBER: _builtins.int
     offer_seconds: _builtins.int
     wrap_up_seconds: _builtins.int
     clock_speed: _builtins.float
     configured_at_us: _builtins.int
     """When they were set; -1 where they never were."""
+    policy: _builtins.str
+    """From here: form 1."""
+    missed_offers: _builtins.int
+    lost_seconds: _builtins.int
+    config_version: _builtins.int
+    @_builtins.property
+    def restricted_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def help_groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -160,30 +227,123 @@ class PoolSettings(_message.Message):
         wrap_up_seconds: _builtins.int = ...,
         clock_speed: _builtins.float = ...,
         configured_at_us: _builtins.int = ...,
+        policy: _builtins.str = ...,
+        missed_offers: _builtins.int = ...,
+        lost_seconds: _builtins.int = ...,
+        restricted_groups: _abc.Iterable[_builtins.str] | None = ...,
+        help_groups: _abc.Iterable[_builtins.str] | None = ...,
+        config_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock_speed", b"clock_speed", "configured_at_us", b"configured_at_us", "offer_seconds", b"offer_seconds", "wrap_up_seconds", b"wrap_up_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clock_speed", b"clock_speed", "config_version", b"config_version", "configured_at_us", b"configured_at_us", "help_groups", b"help_groups", "lost_seconds", b"lost_seconds", "missed_offers", b"missed_offers", "offer_seconds", b"offer_seconds", "policy", b"policy", "restricted_groups", b"restricted_groups", "wrap_up_seconds", b"wrap_up_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PoolSettings: _TypeAlias = PoolSettings  # noqa: Y015
 
 @_typing.final
+class QueueSnapshot(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    CONFIG_FIELD_NUMBER: _builtins.int
+    CONFIG_VERSION_FIELD_NUMBER: _builtins.int
+    OFFERED_FIELD_NUMBER: _builtins.int
+    IN_TARGET_FIELD_NUMBER: _builtins.int
+    GAP_US_FIELD_NUMBER: _builtins.int
+    GAPS_FIELD_NUMBER: _builtins.int
+    BEGAN_US_FIELD_NUMBER: _builtins.int
+    AT_ONCE_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """`<client_id>/<queue_id>`."""
+    config_version: _builtins.int
+    """0: nobody has configured it."""
+    offered: _builtins.float
+    """The running service level: weights of the calls that reached an outcome, and of those of them
+    that were answered within the target.
+    """
+    in_target: _builtins.float
+    gap_us: _builtins.float
+    """How fast it moves: the mean microseconds between two calls that leave it for an agent, from how
+    many, and when the present stretch of waiting began; 0: nobody waits.
+    """
+    gaps: _builtins.int
+    began_us: _builtins.int
+    at_once: _builtins.bool
+    """The last call that came was offered to somebody at once."""
+    @_builtins.property
+    def config(self) -> _events_pb2.Queue: ...
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        config: _events_pb2.Queue | None = ...,
+        config_version: _builtins.int = ...,
+        offered: _builtins.float = ...,
+        in_target: _builtins.float = ...,
+        gap_us: _builtins.float = ...,
+        gaps: _builtins.int = ...,
+        began_us: _builtins.int = ...,
+        at_once: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_once", b"at_once", "began_us", b"began_us", "config", b"config", "config_version", b"config_version", "gap_us", b"gap_us", "gaps", b"gaps", "in_target", b"in_target", "key", b"key", "offered", b"offered"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueueSnapshot: _TypeAlias = QueueSnapshot  # noqa: Y015
+
+@_typing.final
+class ClientSnapshot(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    CONFIG_VERSION_FIELD_NUMBER: _builtins.int
+    client_id: _builtins.str
+    config_version: _builtins.int
+    @_builtins.property
+    def rules(self) -> _events_pb2.ClientRules:
+        """Unset: none any more."""
+
+    def __init__(
+        self,
+        *,
+        client_id: _builtins.str = ...,
+        rules: _events_pb2.ClientRules | None = ...,
+        config_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "config_version", b"config_version", "rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClientSnapshot: _TypeAlias = ClientSnapshot  # noqa: Y015
+
+@_typing.final
 class SkillSet(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SKILLS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def skills(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.Skill]: ...
+    def skills(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2_1.Skill]: ...
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Form 1."""
+
     def __init__(
         self,
         *,
-        skills: _abc.Iterable[_events_pb2.Skill] | None = ...,
+        skills: _abc.Iterable[_events_pb2_1.Skill] | None = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["skills", b"skills"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "skills", b"skills"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -206,6 +366,14 @@ class AgentSnapshot(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     AFTER_CALL_FIELD_NUMBER: _builtins.int
     AFTER_CALL_REASON_FIELD_NUMBER: _builtins.int
+    SITE_FIELD_NUMBER: _builtins.int
+    CHATS_FIELD_NUMBER: _builtins.int
+    EMAILS_FIELD_NUMBER: _builtins.int
+    OFFERED_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    WRAP_UPS_FIELD_NUMBER: _builtins.int
+    MISSED_FIELD_NUMBER: _builtins.int
+    LOST_AT_US_FIELD_NUMBER: _builtins.int
     agent_id: _builtins.str
     skill_set: _builtins.int
     """Index into PoolSnapshot.skill_sets."""
@@ -216,7 +384,7 @@ class AgentSnapshot(_message.Message):
     reported_at_us: _builtins.int
     """The time of the agent's last own report (-1: none yet), and the commands that carried it."""
     call: _builtins.str
-    """The call's stream, and the offer that it came by."""
+    """Form 0: the call's stream, the offer that it came by, and when its wrap-up ends."""
     offer_id: _builtins.str
     wrap_up_ends_at_us: _builtins.int
     reason: _builtins.str
@@ -224,8 +392,25 @@ class AgentSnapshot(_message.Message):
     after_call: Global___AgentState.ValueType
     """What follows the call, where the agent has asked for it: ON_BREAK or LOGGED_OUT."""
     after_call_reason: _builtins.str
+    site: _builtins.str
+    """From here: form 1."""
+    chats: _builtins.int
+    """How many at a time. Unset: one."""
+    emails: _builtins.int
+    offered: _builtins.str
+    """The stream of the call that is offered."""
+    missed: _builtins.int
+    """Offers in a row that nobody answered."""
+    lost_at_us: _builtins.int
+    """When the desktop's connection was lost. Unset: it was not."""
     @_builtins.property
     def reports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The streams of the calls in hand."""
+
+    @_builtins.property
+    def wrap_ups(self) -> _containers.RepeatedCompositeFieldContainer[Global___WrapUpSnapshot]: ...
     def __init__(
         self,
         *,
@@ -242,14 +427,61 @@ class AgentSnapshot(_message.Message):
         reason: _builtins.str = ...,
         after_call: Global___AgentState.ValueType = ...,
         after_call_reason: _builtins.str = ...,
+        site: _builtins.str = ...,
+        chats: _builtins.int | None = ...,
+        emails: _builtins.int | None = ...,
+        offered: _builtins.str = ...,
+        calls: _abc.Iterable[_builtins.str] | None = ...,
+        wrap_ups: _abc.Iterable[Global___WrapUpSnapshot] | None = ...,
+        missed: _builtins.int = ...,
+        lost_at_us: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_chats", b"_chats", "_emails", b"_emails", "_lost_at_us", b"_lost_at_us", "chats", b"chats", "emails", b"emails", "lost_at_us", b"lost_at_us"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chats", b"_chats", "_emails", b"_emails", "_lost_at_us", b"_lost_at_us", "after_call", b"after_call", "after_call_reason", b"after_call_reason", "agent_id", b"agent_id", "at_us", b"at_us", "call", b"call", "calls", b"calls", "chats", b"chats", "emails", b"emails", "lost_at_us", b"lost_at_us", "missed", b"missed", "offer_id", b"offer_id", "offered", b"offered", "reason", b"reason", "reported_at_us", b"reported_at_us", "reports", b"reports", "site", b"site", "skill_set", b"skill_set", "state", b"state", "version", b"version", "wrap_up_ends_at_us", b"wrap_up_ends_at_us", "wrap_ups", b"wrap_ups"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__chats: _TypeAlias = _typing.Literal["chats"]  # noqa: Y015
+    _WhichOneofArgType__chats: _TypeAlias = _typing.Literal["_chats", b"_chats"]  # noqa: Y015
+    _WhichOneofReturnType__emails: _TypeAlias = _typing.Literal["emails"]  # noqa: Y015
+    _WhichOneofArgType__emails: _TypeAlias = _typing.Literal["_emails", b"_emails"]  # noqa: Y015
+    _WhichOneofReturnType__lost_at_us: _TypeAlias = _typing.Literal["lost_at_us"]  # noqa: Y015
+    _WhichOneofArgType__lost_at_us: _TypeAlias = _typing.Literal["_lost_at_us", b"_lost_at_us"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chats) -> _WhichOneofReturnType__chats | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__emails) -> _WhichOneofReturnType__emails | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lost_at_us) -> _WhichOneofReturnType__lost_at_us | None: ...
+
+Global___AgentSnapshot: _TypeAlias = AgentSnapshot  # noqa: Y015
+
+@_typing.final
+class WrapUpSnapshot(_message.Message):
+    """An agent's work after one call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    STARTED_AT_US_FIELD_NUMBER: _builtins.int
+    ENDS_AT_US_FIELD_NUMBER: _builtins.int
+    call: _builtins.str
+    """The call's stream; empty after a call that Relais did not offer."""
+    started_at_us: _builtins.int
+    ends_at_us: _builtins.int
+    def __init__(
+        self,
+        *,
+        call: _builtins.str = ...,
+        started_at_us: _builtins.int = ...,
+        ends_at_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_call", b"after_call", "after_call_reason", b"after_call_reason", "agent_id", b"agent_id", "at_us", b"at_us", "call", b"call", "offer_id", b"offer_id", "reason", b"reason", "reported_at_us", b"reported_at_us", "reports", b"reports", "skill_set", b"skill_set", "state", b"state", "version", b"version", "wrap_up_ends_at_us", b"wrap_up_ends_at_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "ends_at_us", b"ends_at_us", "started_at_us", b"started_at_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___AgentSnapshot: _TypeAlias = AgentSnapshot  # noqa: Y015
+Global___WrapUpSnapshot: _TypeAlias = WrapUpSnapshot  # noqa: Y015
 
 @_typing.final
 class CallSnapshot(_message.Message):
@@ -270,6 +502,33 @@ class CallSnapshot(_message.Message):
     OFFER_EXPIRES_AT_US_FIELD_NUMBER: _builtins.int
     CONNECTED_AT_US_FIELD_NUMBER: _builtins.int
     ENDED_AT_US_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    ANY_GROUP_FIELD_NUMBER: _builtins.int
+    ENTERED_AT_US_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    MOVES_FIELD_NUMBER: _builtins.int
+    RELAXED_FIELD_NUMBER: _builtins.int
+    ONLY_AGENT_FIELD_NUMBER: _builtins.int
+    ONLY_UNTIL_US_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_US_FIELD_NUMBER: _builtins.int
+    CALLBACK_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    HELD_AT_US_FIELD_NUMBER: _builtins.int
+    HELD_US_FIELD_NUMBER: _builtins.int
+    INTERRUPTED_FIELD_NUMBER: _builtins.int
+    ANSWERED_FIELD_NUMBER: _builtins.int
+    WRAPPING_FIELD_NUMBER: _builtins.int
+    HELPS_FIELD_NUMBER: _builtins.int
+    HELPS_MADE_FIELD_NUMBER: _builtins.int
+    MAIN_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    TALKED_US_FIELD_NUMBER: _builtins.int
+    REQUEUED_AT_US_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
     client_id: _builtins.str
     call_id: _builtins.str
     state: Global___CallState.ValueType
@@ -286,8 +545,63 @@ class CallSnapshot(_message.Message):
     offer_expires_at_us: _builtins.int
     connected_at_us: _builtins.int
     ended_at_us: _builtins.int
+    channel: _events_pb2_2.Channel.ValueType
+    """From here: form 1."""
+    customer_id: _builtins.str
+    any_group: _builtins.bool
+    """Widened to every group, the restricted ones too."""
+    entered_at_us: _builtins.int
+    """When it came to this queue."""
+    step: _builtins.int
+    """Overflow steps done in this queue."""
+    moves: _builtins.int
+    only_agent: _builtins.str
+    """Waits for this agent alone, until then; 0: for good."""
+    only_until_us: _builtins.int
+    not_before_us: _builtins.int
+    """A callback that failed is not tried again earlier."""
+    callback: _builtins.bool
+    """The customer is not on the line, and will be called."""
+    attempts: _builtins.int
+    held_at_us: _builtins.int
+    """0: not on hold."""
+    held_us: _builtins.int
+    interrupted: _builtins.bool
+    """An e-mail that waits until its agent has finished something more urgent."""
+    answered: _builtins.bool
+    """An agent has talked to the customer."""
+    wrapping: _builtins.int
+    """Agents who wrap this call up."""
+    helps_made: _builtins.int
+    main: _builtins.str
+    """Of a request for help: the stream of the call that it is for, and what is wanted."""
+    kind: _events_pb2_2.HelpKind.ValueType
+    talked_us: _builtins.int
+    """With earlier agents, hold included."""
+    requeued_at_us: _builtins.int
+    """When it began to wait again, after it had been answered."""
     @_builtins.property
-    def required_skills(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2_1.RequiredSkill]: ...
+    def required_skills(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2_2.RequiredSkill]: ...
+    @_builtins.property
+    def asked(self) -> Global___Asked:
+        """What QueueCall asked for last. Unset: it was never queued here."""
+
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def relaxed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def why(self) -> _events_pb2_2.Why:
+        """Of the last offer, until it is accepted."""
+
+    @_builtins.property
+    def helps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Streams of the open requests for help, and how many there have been."""
+
+    @_builtins.property
+    def done(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The last commands that would do something again if they were repeated."""
+
     def __init__(
         self,
         *,
@@ -299,18 +613,71 @@ class CallSnapshot(_message.Message):
         arrived_at_us: _builtins.int = ...,
         queue_id: _builtins.str = ...,
         priority: _builtins.int = ...,
-        required_skills: _abc.Iterable[_events_pb2_1.RequiredSkill] | None = ...,
+        required_skills: _abc.Iterable[_events_pb2_2.RequiredSkill] | None = ...,
         queued_at_us: _builtins.int = ...,
         agent_id: _builtins.str = ...,
         offer_id: _builtins.str = ...,
         offer_expires_at_us: _builtins.int = ...,
         connected_at_us: _builtins.int = ...,
         ended_at_us: _builtins.int = ...,
+        channel: _events_pb2_2.Channel.ValueType = ...,
+        customer_id: _builtins.str = ...,
+        asked: Global___Asked | None = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        any_group: _builtins.bool = ...,
+        entered_at_us: _builtins.int = ...,
+        step: _builtins.int = ...,
+        moves: _builtins.int = ...,
+        relaxed: _abc.Iterable[_builtins.str] | None = ...,
+        only_agent: _builtins.str = ...,
+        only_until_us: _builtins.int = ...,
+        not_before_us: _builtins.int = ...,
+        callback: _builtins.bool = ...,
+        attempts: _builtins.int = ...,
+        why: _events_pb2_2.Why | None = ...,
+        held_at_us: _builtins.int = ...,
+        held_us: _builtins.int = ...,
+        interrupted: _builtins.bool = ...,
+        answered: _builtins.bool = ...,
+        wrapping: _builtins.int = ...,
+        helps: _abc.Iterable[_builtins.str] | None = ...,
+        helps_made: _builtins.int = ...,
+        main: _builtins.str = ...,
+        kind: _events_pb2_2.HelpKind.ValueType = ...,
+        talked_us: _builtins.int = ...,
+        requeued_at_us: _builtins.int = ...,
+        done: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "why", b"why"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "arrived_at_us", b"arrived_at_us", "at_us", b"at_us", "call_id", b"call_id", "client_id", b"client_id", "connected_at_us", b"connected_at_us", "ended_at_us", b"ended_at_us", "offer_expires_at_us", b"offer_expires_at_us", "offer_id", b"offer_id", "priority", b"priority", "queue_id", b"queue_id", "queued_at_us", b"queued_at_us", "required_skills", b"required_skills", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "answered", b"answered", "any_group", b"any_group", "arrived_at_us", b"arrived_at_us", "asked", b"asked", "at_us", b"at_us", "attempts", b"attempts", "call_id", b"call_id", "callback", b"callback", "channel", b"channel", "client_id", b"client_id", "connected_at_us", b"connected_at_us", "customer_id", b"customer_id", "done", b"done", "ended_at_us", b"ended_at_us", "entered_at_us", b"entered_at_us", "groups", b"groups", "held_at_us", b"held_at_us", "held_us", b"held_us", "helps", b"helps", "helps_made", b"helps_made", "interrupted", b"interrupted", "kind", b"kind", "main", b"main", "moves", b"moves", "not_before_us", b"not_before_us", "offer_expires_at_us", b"offer_expires_at_us", "offer_id", b"offer_id", "only_agent", b"only_agent", "only_until_us", b"only_until_us", "priority", b"priority", "queue_id", b"queue_id", "queued_at_us", b"queued_at_us", "relaxed", b"relaxed", "requeued_at_us", b"requeued_at_us", "required_skills", b"required_skills", "state", b"state", "step", b"step", "talked_us", b"talked_us", "version", b"version", "why", b"why", "wrapping", b"wrapping"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CallSnapshot: _TypeAlias = CallSnapshot  # noqa: Y015
+
+@_typing.final
+class Asked(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_ID_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    REQUIRED_SKILLS_FIELD_NUMBER: _builtins.int
+    queue_id: _builtins.str
+    priority: _builtins.int
+    @_builtins.property
+    def required_skills(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2_2.RequiredSkill]: ...
+    def __init__(
+        self,
+        *,
+        queue_id: _builtins.str = ...,
+        priority: _builtins.int = ...,
+        required_skills: _abc.Iterable[_events_pb2_2.RequiredSkill] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["priority", b"priority", "queue_id", b"queue_id", "required_skills", b"required_skills"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Asked: _TypeAlias = Asked  # noqa: Y015
