@@ -261,6 +261,8 @@ class CallTransferred:
     consulted: bool
     required_skills: Skills
     priority: int
+    talked: int
+    """By this agent, hold included."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from services.routing.policies import DEFAULT
-from services.routing.shares import Shares
-
 from services.routing.commands import SECOND, Channel, HelpKind
 from services.routing.configuration import ClientRules, Groups, Queue, Skills
 from services.routing.events import Why
 from services.routing.matching import Matching, Need, Profile
+from services.routing.policies import DEFAULT
 from services.routing.queues import QueueState
+from services.routing.shares import Shares
 
 FINISHED_KEPT = 50_000
 FINISHED_KEPT_FOR = 24 * 3600 * SECOND
@@ -77,7 +76,9 @@ class Agent:
     state: AgentState = AgentState.LOGGED_OUT
     version: int = 0
     at: int = 0
-    """When the last event happened; since when the agent is in this state."""
+    """When the last event happened."""
+    since: int = 0
+    """Since when the agent is in this state: idle time counts from here."""
     reported_at: int = -1
     reports: tuple[str, ...] = ()
     """The last report of the agent's own: its time, and the commands that carried that time."""
@@ -135,7 +136,7 @@ class Call:
     only_until: int = 0
     """For so long; 0: for good."""
     not_before: int = 0
-    """A callback that failed is not tried again earlier."""
+    """A callback that failed is not tried again earlier; 0 when that time has come."""
     callback: bool = False
     """The customer is not on the line, and will be called."""
     attempts: int = 0
@@ -151,6 +152,12 @@ class Call:
     held_at: int = 0
     """0: not on hold."""
     held: int = 0
+    talked: int = 0
+    """With earlier agents, hold included; `connected_at` counts from the present one."""
+    requeued_at: int = 0
+    """When it began to wait again, after it had been answered."""
+    done: tuple[str, ...] = ()
+    """The last commands that would do something again if they were repeated."""
     interrupted: bool = False
     """An e-mail that waits until its agent has finished something more urgent."""
     answered: bool = False
@@ -175,7 +182,7 @@ class Call:
         """What `Matching` is to find for it."""
         return Need(
             self.queue_key,
-            self.required_skills,
+            () if self.only_agent else self.required_skills,
             self.groups,
             self.any_group,
             self.channel or Channel.VOICE,
@@ -209,6 +216,14 @@ class Served:
 
 
 @dataclass(slots=True)
+class Moved:
+    """Where a call has gone; version: of the last event that it had here."""
+
+    pool_id: str
+    version: int
+
+
+@dataclass(slots=True)
 class Pool:
     """`calls` by their stream, `agents` by their id, `queues` by `<client_id>/<queue_id>`.
 
@@ -233,10 +248,11 @@ class Pool:
     offers: int = 0
     """How many offers there have been: the last part of their ids."""
     finished: dict[str, int] = field(default_factory=dict)
-    moved: dict[str, str] = field(default_factory=dict)
+    moved: dict[str, Moved] = field(default_factory=dict)
     forgotten_until: int = -1
     shares: Shares = field(default_factory=Shares, repr=False, compare=False)
     matching: Matching = field(default_factory=Matching, repr=False, compare=False)
+    vips: dict[str, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
 
     def queue(self, key: str) -> QueueState:
         """The queue, made with the defaults where nobody has configured it."""
@@ -247,10 +263,11 @@ class Pool:
 
     def index(self) -> None:
         """Build the indexes of a pool whose fields were filled in by hand, or configured anew."""
-        self.shares = Shares(self.clients)
+        self.shares = Shares(self.clients, self.queues, self.settings.restricted_groups)
         self.matching = Matching(
             self.settings.policy, self.queues, self.shares, self.settings.restricted_groups
         )
+        self.vips = {client: frozenset(r.vip_customers) for client, r in self.clients.items()}
         for state in self.queues.values():
             state.waiting = 0
         for agent in self.agents.values():
@@ -263,8 +280,17 @@ class Pool:
         """Let a waiting call be found."""
         if not call.main:
             self.queue(call.queue_key).waiting += 1
-        if call.not_before <= self.now:
+        if not call.not_before:
             self.matching.add_call(call.stream_id, call.need(), call.queued_at)
+
+    def unindex_call(self, call: Call) -> int:
+        """Before a waiting call is anything else; returns how many still wait in its queue."""
+        self.matching.remove_call(call.stream_id)
+        if call.main:
+            return 0
+        state = self.queue(call.queue_key)
+        state.waiting -= 1
+        return state.waiting
 
     def index_agent(self, agent: Agent) -> None:
         """Let an agent be found for what they can take now, and be counted for shares."""
@@ -279,14 +305,14 @@ class Pool:
         channels = self.open_channels(agent)
         if channels:
             profile = Profile(agent.skills, agent.groups, channels, len(agent.calls))
-            self.matching.add_agent(agent.agent_id, profile, agent.at)
+            self.matching.add_agent(agent.agent_id, profile, agent.since)
         else:
             self.matching.drop_agent(agent.agent_id)
 
     def open_channels(self, agent: Agent) -> int:
         """What the agent can be offered now, a bit (1 << channel) for each; 0: nothing.
 
-        One voice call or callback, and nothing else; or several chats; an e-mail can be interrupted.
+        One voice call or callback, and nothing else; or several chats; e-mails are interrupted.
         """
         if agent.offered or agent.after_call is not None or agent.lost_at >= 0:
             return 0

@@ -45,9 +45,12 @@ class Pace:
     gap: float = 0.0
     known: int = 0
     began: int = 0
+    at_once: bool = False
+    """The last call that came was offered to somebody at once."""
 
     def waits(self, at: int) -> None:
         """A call begins to wait."""
+        self.at_once = False
         if not self.began:
             self.began = at
 
@@ -66,7 +69,9 @@ class Pace:
             self.began = 0
 
     def estimate(self, ahead: int) -> int | None:
-        """How long a call will wait with so many before it."""
+        """How long a call will wait with so many before it. None: nothing is known yet."""
+        if self.at_once and not ahead:
+            return 0
         return round(self.gap * (ahead + 1)) if self.known else None
 
 
@@ -80,7 +85,7 @@ class QueueState:
     level: Level = field(default_factory=Level)
     pace: Pace = field(default_factory=Pace)
     waiting: int = 0
-    """Calls in the queue that are neither offered to anybody nor over. Not in snapshots: counted."""
+    """Calls that are neither offered to anybody nor over. Not in snapshots, but counted again."""
 
     @property
     def client_id(self) -> str:
