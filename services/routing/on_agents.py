@@ -25,7 +25,7 @@ def log_in(turn: Turn, body: c.LogInAgent) -> None:
             turn.remember_report(agent)
             return
         if agent.state in _WORKING:
-            raise Rejected("a new log-in during an offer, a call or a wrap-up", "agent_id")
+            raise Rejected("a log-in as another during an offer, a call or a wrap-up", "skills")
     turn.remember_report(agent)
     turn.move(agent, AgentState.LOGGED_IN)
     agent.missed = 0

@@ -182,7 +182,19 @@ ROWS: list[tuple[str, list[c.Body], c.Body, list[Any]]] = [
     ),
     # An agent.
     ("logs in", [], log_in, [e.AgentLoggedIn(log_in.skills)]),
-    ("logs in with other skills", READY, c.LogInAgent("ann", ()), [e.AgentLoggedIn(())]),
+    (
+        "logs in with other skills",
+        READY,
+        c.LogInAgent("ann", (("de", 1),)),
+        [e.AgentLoggedIn((("de", 1),))],
+    ),
+    ("logs in without skills: the last ones", READY, c.LogInAgent("ann", ()), []),
+    (
+        "logs in the next day without skills",
+        [*READY, log_out],
+        c.LogInAgent("ann", ()),
+        [e.AgentLoggedIn(log_in.skills)],
+    ),
     ("desktop started again", READY, log_in, []),
     ("available", LOGGED_IN, available, [AVAILABLE]),
     ("available, and somebody waits", [*WAITING, log_in], available, [AVAILABLE, "offer"]),
@@ -245,7 +257,12 @@ ROWS: list[tuple[str, list[c.Body], c.Body, list[Any]]] = [
     ("end of no wrap-up", READY, finish, []),
     ("end of another wrap-up", WRAP_UP, c.FinishWrapUp("ann", "acme/c2"), []),
     ("too early an end of wrap-up", WRAP_UP, finish, []),
-    ("settings", [], c.ConfigurePool(5, 5, 2.0), []),
+    (
+        "settings",
+        [],
+        c.ConfigurePool(5, 5, 2.0),
+        [e.PoolConfigured(1, 5, 5, 2.0, "longest-idle", 1, 60, (), ("supervisors",))],
+    ),
 ]
 
 
@@ -278,7 +295,7 @@ REJECTED: list[tuple[str, list[c.Body], c.Body, str]] = [
     ("log-out of nobody", [], log_out, "agent_id"),
     ("nothing to wrap up", LOGGED_IN, more_wrap_up, "agent_id"),
     ("wrap-up while it rings", OFFERED, more_wrap_up, "agent_id"),
-    ("new skills during a call", TALKING, c.LogInAgent("ann", ()), "skills"),
+    ("new skills during a call", TALKING, c.LogInAgent("ann", (("de", 1),)), "skills"),
     ("accepts what nobody offered", READY, accept, "offer_id"),
     ("accepts somebody else's offer", OFFERED, c.AcceptOffer("p:1", "bob"), "offer_id"),
     ("declines what nobody offered", READY, decline, "offer_id"),
