@@ -19,7 +19,7 @@ import httpx
 
 from eventkit.callers import SECOND, Role
 from eventkit.clock import Clock, SystemClock
-from relaisctl.explain import InputError, UnreachableError
+from relaisctl.errors import InputError, UnreachableError
 from relaisctl.local import service_url
 from relaisctl.token import make_token
 

@@ -16,7 +16,7 @@ from eventkit.records import Message, Record
 from eventkit.settings import load
 from eventkit.topictable import TopicTable
 from relaisctl import codec
-from relaisctl.explain import InputError, explained
+from relaisctl.errors import InputError, explained
 from relaisctl.show import Format, print_table
 from relaisctl.stack.settings import Environment
 from relaisctl.stack.stack import Stack

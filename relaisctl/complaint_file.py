@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from relaisctl.explain import InputError
+from relaisctl.errors import InputError
 
 TICKET, TEXT, DATE, DATE_AGAIN, TIME = (
     *("Ticket #", "Customer Complaint", "Date", "Date_month_year", "Time"),

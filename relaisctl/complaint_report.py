@@ -19,7 +19,7 @@ from clickhouse_driver import Client
 from rich.table import Table
 
 from relaisctl import warehouse
-from relaisctl.explain import InputError, explained
+from relaisctl.errors import InputError, explained
 from relaisctl.kpi import Format
 from relaisctl.show import print_table
 

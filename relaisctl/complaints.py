@@ -18,7 +18,7 @@ from rich.table import Table
 from eventkit.callers import Role
 from relaisctl.api_client import CrmClient
 from relaisctl.complaint_file import Bad, DateKind, Row, moment, read
-from relaisctl.explain import InputError, explained
+from relaisctl.errors import InputError, explained
 from relaisctl.options import Client, Output, an_id
 from relaisctl.show import Bars, Format, counts, print_table
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from relaisctl.explain import InputError
+from relaisctl.errors import InputError
 
 MAX_LINE = 64 << 10
 """Bytes."""

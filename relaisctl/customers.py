@@ -23,7 +23,7 @@ from rich.table import Table
 from eventkit.callers import Role
 from relaisctl.api_client import CrmClient, Refusal
 from relaisctl.customer_file import Broken, CustomerFile, Row
-from relaisctl.explain import INTERRUPTED, InputError, explained
+from relaisctl.errors import INTERRUPTED, InputError, explained
 from relaisctl.show import Bars, Format, counts, print_table
 
 CHUNK = 1_000

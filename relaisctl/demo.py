@@ -18,7 +18,7 @@ from eventkit.clock import SystemClock
 from eventkit.settings import load
 from relaisctl import clients, complaint_report, kpi, warehouse
 from relaisctl.api_client import ApiClient, CrmClient, OrdersClient, Refusal
-from relaisctl.explain import NOT_LOADED, explained
+from relaisctl.errors import NOT_LOADED, explained
 from relaisctl.replay import anonymous_bank, desk, publish, sales, shift, stage
 from relaisctl.replay import cli as replay
 from relaisctl.show import Bars, Format, plain

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from eventkit.callers import Role
 from relaisctl.api_client import OrdersClient
-from relaisctl.explain import InputError, explained
+from relaisctl.errors import InputError, explained
 from relaisctl.options import Client, Output, an_id
 from relaisctl.show import Format, counts, moment, print_rows, print_table
 

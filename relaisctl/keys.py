@@ -12,7 +12,7 @@ from rich.table import Table
 
 from eventkit.errors import Unavailable
 from eventkit.namedsecrets import new_secret
-from relaisctl.explain import InputError, UnreachableError, explained
+from relaisctl.errors import InputError, UnreachableError, explained
 from relaisctl.local import local
 from relaisctl.show import Bars, Format, print_table
 

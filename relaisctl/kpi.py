@@ -23,7 +23,7 @@ from clickhouse_driver import Client
 from rich.table import Table
 
 from relaisctl import order_report, warehouse
-from relaisctl.explain import InputError, explained
+from relaisctl.errors import InputError, explained
 from relaisctl.show import print_table
 from relaisctl.warehouse import begins
 

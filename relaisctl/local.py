@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from eventkit.settings import PREFIX, load
-from relaisctl.explain import InputError
+from relaisctl.errors import InputError
 from relaisctl.secrets import SECRETS, ensure_secrets
 from relaisctl.stack.postgres import database_url
 from relaisctl.stack.settings import KEYS, Environment

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from eventkit.callers import Role
 from relaisctl.api_client import OrdersClient
-from relaisctl.explain import explained
+from relaisctl.errors import explained
 from relaisctl.options import Client, Limit, Output, an_id
 from relaisctl.show import Format, counts, moment, print_rows, print_table
 

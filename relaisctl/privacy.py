@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from relaisctl.api_client import CrmClient, OrdersClient, Refusal
-from relaisctl.explain import UNREACHABLE, InputError, UnreachableError, explained
+from relaisctl.errors import UNREACHABLE, InputError, UnreachableError, explained
 from relaisctl.options import is_id
 
 Customer = Annotated[

@@ -6,7 +6,7 @@ import typer
 
 from eventkit.callers import Role, TokenSettings
 from eventkit.clock import Clock, SystemClock
-from relaisctl.explain import InputError, explained
+from relaisctl.errors import InputError, explained
 from relaisctl.local import local
 
 MAX_HOURS = 24.0 * 366

@@ -12,7 +12,7 @@ from clickhouse_driver import Client
 from clickhouse_driver.errors import Error, ErrorCodes, ServerException
 
 from eventkit.settings import load
-from relaisctl.explain import InputError, UnreachableError
+from relaisctl.errors import InputError, UnreachableError
 from relaisctl.stack.settings import Environment
 from relaisctl.stack.stack import Stack
 

@@ -18,7 +18,7 @@ import typer
 from eventkit.clock import SystemClock
 from eventkit.settings import load
 from relaisctl import clients
-from relaisctl.explain import INTERRUPTED, NOT_LOADED, InputError, explained
+from relaisctl.errors import INTERRUPTED, NOT_LOADED, InputError, explained
 from relaisctl.replay import anonymous_bank, files, history, publish, rerun, stage
 from relaisctl.show import Bars, Format, counts, plain
 from relaisctl.stack.settings import Environment

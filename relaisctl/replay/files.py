@@ -10,7 +10,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO
 
-from relaisctl.explain import InputError
+from relaisctl.errors import InputError
 from relaisctl.replay.anonymous_bank import (
     MAX_LINE,
     Call,

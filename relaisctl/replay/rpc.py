@@ -10,7 +10,7 @@ from relais.routing.v1 import routing_service_pb2 as pb
 from relais.routing.v1.routing_service_pb2_grpc import RoutingServiceStub
 
 from relaisctl import codec
-from relaisctl.explain import UnreachableError
+from relaisctl.errors import UnreachableError
 from relaisctl.replay.live import (
     Abandoned,
     AgentReport,

@@ -9,7 +9,7 @@ from math import ceil
 import typer
 
 from eventkit.clock import SystemClock
-from relaisctl.explain import INTERRUPTED
+from relaisctl.errors import INTERRUPTED
 from relaisctl.replay.live import SECOND, Habits, Play, ScriptedAgent, ScriptedCall, Tally
 from relaisctl.replay.player import play, start_of
 from relaisctl.replay.rpc import Routing

@@ -17,7 +17,7 @@ from eventkit.eventstore import Cause
 from eventkit.http import Body, CauseOf, ClientOf, Id, Listing, PageOf, make_app, require
 from eventkit.namedsecrets import new_secret, parse_secrets
 from relaisctl.api_client import CrmClient, OrdersClient, Refusal
-from relaisctl.explain import InputError, UnreachableError
+from relaisctl.errors import InputError, UnreachableError
 
 PATH = "/v1/clients/acme/things"
 COUNT = 450

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from relaisctl.complaint_file import COLUMNS, Bad, DateKind, Row, moment, read
-from relaisctl.explain import InputError
+from relaisctl.errors import InputError
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "telecom-complaints" / "complaints.csv"
 GOOD = {

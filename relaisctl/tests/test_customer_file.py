@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from relaisctl.customer_file import MAX_LINE, Broken, CustomerFile, Row
-from relaisctl.explain import InputError
+from relaisctl.errors import InputError
 
 
 def read(text: str | bytes, columns: dict[str, str] | None = None) -> list[Row | Broken]:

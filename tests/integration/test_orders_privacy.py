@@ -14,7 +14,7 @@ import pytest
 
 from eventkit.clock import SystemClock
 from relaisctl.clients import Client, register
-from relaisctl.explain import UNREACHABLE
+from relaisctl.errors import UNREACHABLE
 from relaisctl.stack import Stack
 from tests.integration.conftest import Engines, token_of
 from tests.integration.walk import environment_of
