@@ -164,7 +164,7 @@ class _Bulk:
             raise MessageSizeTooLargeError(f"{topic}: a value of {len(value)} bytes is too large")
         if partition is None:
             numbers = self._partitions.get(topic) or await self._partitions_of(topic)
-            partition = numbers[_hash(key) % len(numbers)] if key else random.choice(numbers)
+            partition = numbers[partition_of(key, len(numbers))] if key else random.choice(numbers)
         where = (topic, partition)
         batch = self._growing.get(where)
         fields = {
@@ -213,5 +213,6 @@ class _Bulk:
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _hash(key: bytes) -> int:
-    return int(murmur2(key)) & 0x7FFFFFFF
+def partition_of(key: bytes, partitions: int) -> int:
+    """Where the records of a key are, as in Java."""
+    return (int(murmur2(key)) & 0x7FFFFFFF) % partitions

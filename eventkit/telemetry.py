@@ -48,6 +48,9 @@ SNAPSHOTS = meter.create_counter(
 RESTORE_RECORDS = meter.create_counter(
     "relais.restore.records", "{record}", "Records of the log that were folded again by a restore"
 )
+VIEW_RECORDS = meter.create_counter(
+    "relais.view.records", "{record}", "Records of a log that were folded in to look at its states"
+)
 COMMANDS = meter.create_counter(
     "relais.commands", "{command}", "Runs of the event store; attribute: outcome"
 )

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, Generic, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -27,7 +27,7 @@ async def read_partition(
     end None: at least to the log's end as of now. Where `start` has been deleted, it begins at the
     oldest record. Raises KafkaError. Close it (`contextlib.aclosing`) when leaving it early.
     """
-    consumer = _consumer(bootstrap)
+    consumer = make_reader(bootstrap)
     await consumer.start()
     try:
         where = TopicPartition(topic, partition)
@@ -38,13 +38,31 @@ async def read_partition(
             telemetry.RECORDS_LOST.add(oldest - start, {"topic": topic})
         ends = {where: end} if end is not None else await consumer.end_offsets([where])
         consumer.seek(where, max(start, oldest))
-        async for chunk in _read_to(consumer, ends):
+        async for chunk in read_to(consumer, ends):
             if end is not None and chunk[-1].offset >= end:
                 chunk = [record for record in chunk if record.offset < end]
             if chunk:
                 yield chunk
     finally:
         await consumer.stop()
+
+
+async def find_partitions(bootstrap: str, topics: Sequence[str]) -> list[TopicPartition]:
+    """All partitions of the topics. Raises KafkaError, LookupError (no such topic)."""
+    # A consumer without a subscription knows no topic's partitions; the admin client asks.
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        described = await admin.describe_topics(list(topics))
+    finally:
+        await admin.close()
+    found = []
+    for topic in described:
+        numbers = sorted(one["partition"] for one in topic["partitions"])
+        if not numbers:
+            raise LookupError(f"topic {topic['topic']} does not exist")
+        found += [TopicPartition(topic["topic"], number) for number in numbers]
+    return found
 
 
 class TopicTable(Generic[V]):
@@ -67,29 +85,17 @@ class TopicTable(Generic[V]):
 
     async def start(self) -> None:
         """Connect and read the topic to its end. Raises KafkaError, LookupError (no such topic)."""
-        consumer = _consumer(self._bootstrap)
+        consumer = make_reader(self._bootstrap)
         await consumer.start()
         self._consumer = consumer
         try:
-            self._partitions = await self._find_partitions()
+            self._partitions = await find_partitions(self._bootstrap, [self._topic])
             consumer.assign(self._partitions)
             await consumer.seek_to_beginning(*self._partitions)
             await self.refresh()
         except BaseException:
             await self.stop()
             raise
-
-    async def _find_partitions(self) -> list[TopicPartition]:
-        # A consumer without a subscription knows no topic's partitions; the admin client asks.
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
-        await admin.start()
-        try:
-            [topic] = await admin.describe_topics([self._topic])
-        finally:
-            await admin.close()
-        if not topic["partitions"]:
-            raise LookupError(f"topic {self._topic} does not exist")
-        return [TopicPartition(self._topic, one["partition"]) for one in topic["partitions"]]
 
     async def stop(self) -> None:
         if self._consumer is not None:
@@ -127,7 +133,7 @@ class TopicTable(Generic[V]):
             calls = self._calls
             ends = await self._consumer.end_offsets(self._partitions)
             skipped: list[str] = []
-            async for chunk in _read_to(self._consumer, ends):
+            async for chunk in read_to(self._consumer, ends):
                 for record in chunk:
                     try:
                         self._take(record)
@@ -149,18 +155,21 @@ class TopicTable(Generic[V]):
             self._values[key] = self._decode(record)
 
 
-def _consumer(bootstrap: str) -> AIOKafkaConsumer:
+def make_reader(bootstrap: str, **options: Any) -> AIOKafkaConsumer:
+    """A consumer of no group, to be started and assigned."""
     return AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=4 << 20,
+        **options,
     )
 
 
-async def _read_to(
+async def read_to(
     consumer: AIOKafkaConsumer, ends: Mapping[Any, int]
-) -> AsyncIterator[list[Record]]:
+) -> AsyncGenerator[list[Record], None]:
+    """Chunks of one partition each, until the consumer's position is at all of these ends."""
     # The position and not the last record's offset tells when the end is reached: behind the last
     # record there may be offsets that compaction has emptied. Tansu's end_offsets() takes the last
     # batch for one record; but its fetches return whole batches, so what is left to do is not to
