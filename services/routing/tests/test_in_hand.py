@@ -1,0 +1,134 @@
+"""What an agent can have at a time: one voice call, or several chats, or e-mails that wait."""
+
+from services.routing import commands as c
+from services.routing import events as e
+from services.routing.tests.play import Play, S, kinds, only
+
+CHAT, EMAIL, VOICE = c.Channel.CHAT, c.Channel.EMAIL, c.Channel.VOICE
+
+
+def test_chats_up_to_the_limit() -> None:
+    play = Play()
+    play.agent("ann", chats=2)
+    play.call("chat1", channel=CHAT)
+    assert kinds(play.connect("chat1")) == ["CallAssigned", "AgentBecameBusy", "CallConnected"]
+    assert kinds(play.call("voice1")) == ["CallQueued"], "no voice beside a chat"
+    assert kinds(play.call("chat2", channel=CHAT)) == ["CallQueued", "CallOffered"]
+    play.connect("chat2")
+    assert kinds(play.call("chat3", channel=CHAT)) == ["CallQueued"]
+    # The work after the first chat fills its place until it is done.
+    assert kinds(play.end("chat1")) == ["CallEnded"]
+    assert play.offered_to("chat3") == ""
+    assert kinds(play.wait(30)) == ["CallWrappedUp", "CallOffered"]
+    assert play.offered_to("chat3") == "ann"
+
+
+def test_the_least_loaded_is_asked_first() -> None:
+    play = Play()
+    play.agent("ann", chats=3)
+    play.call("chat1", channel=CHAT)
+    play.connect("chat1")
+    play.agent("bob", chats=3)
+    play.call("chat2", channel=CHAT)
+    assert play.offered_to("chat2") == "bob"
+
+
+def test_one_offer_at_a_time_and_a_miss_stops_them() -> None:
+    play = Play()
+    play.agent("ann", chats=3)
+    play.call("chat1", channel=CHAT)
+    play.connect("chat1")
+    play.call("chat2", channel=CHAT)
+    play.call("chat3", channel=CHAT)
+    assert play.offered_to("chat3") == "", "one rings already"
+    play.wait(20)
+    assert play.offered_to("chat2") == ""
+    assert play.who("ann").after_call is not None
+    play.end("chat1")
+    assert kinds(play.wait(30))[-1] == "AgentBreakStarted"
+
+
+def test_voice_interrupts_an_email() -> None:
+    play = Play()
+    play.agent("ann")
+    play.call("mail1", channel=EMAIL)
+    play.connect("mail1")
+    assert kinds(play.call("mail2", channel=EMAIL)) == ["CallQueued"], "one at a time"
+    play.wait(10)
+    assert kinds(play.call("voice1")) == ["CallQueued", "CallOffered"]
+    found = play.connect("voice1")
+    assert e.CallHeld("ann", "interrupted") in found
+    assert kinds(play.call("voice2")) == ["CallQueued"]
+    play.tell(c.ReportCallAbandoned("voice2"))
+    play.wait(50)
+    found = play.end("voice1")
+    assert kinds(found) == ["CallEnded", "CallResumed"]
+    assert only(found, e.CallResumed).held == 50 * S
+    play.wait(40)
+    ended = only(play.end("mail1"), e.CallEnded)
+    assert (ended.talked, ended.held) == (100 * S, 50 * S)
+
+
+def test_a_break_asked_for_while_chatting_begins_after_the_last_chat() -> None:
+    play = Play()
+    play.agent("ann", chats=2)
+    for name in ("chat1", "chat2"):
+        play.call(name, channel=CHAT)
+        play.connect(name)
+    assert play.tell(c.StartBreak("ann", "lunch")) == []
+    play.end("chat1")
+    play.call("chat3", channel=CHAT)
+    play.wait(40)
+    assert play.offered_to("chat3") == ""
+    play.end("chat2")
+    assert kinds(play.wait(30)) == ["CallWrappedUp", "AgentBreakStarted"]
+
+
+def test_a_lost_desktop_gives_its_chats_to_others_and_keeps_its_voice_call() -> None:
+    play = Play()
+    play.agent("ann", chats=2)
+    play.call("chat1", channel=CHAT)
+    play.connect("chat1")
+    play.call("chat2", channel=CHAT)
+    play.agent("bob")
+    play.call("voice1")
+    play.connect("voice1")
+    assert play.offered_to("voice1") == "bob"
+    found = play.tell(c.ReportConnectionLost("ann"))
+    assert kinds(found) == ["AgentConnectionLost", "CallOfferWithdrawn"]
+    play.tell(c.ReportConnectionLost("bob"))
+    play.wait(59)
+    found = play.wait(1)
+    assert kinds(found) == ["CallRequeued", "AgentLoggedOut"]
+    assert play.who("bob").state.name == "BUSY"
+    assert kinds(play.end("voice1")) == ["CallEnded", "AgentLoggedOut"]
+    play.agent("cat", chats=2)
+    assert play.offered_to("chat1") == "cat", "at the head: it has waited longest"
+
+
+def test_whoever_reports_is_there_again() -> None:
+    play = Play()
+    play.agent("ann")
+    play.wait(1)
+    play.tell(c.ReportConnectionLost("ann"))
+    assert kinds(play.call("c1")) == ["CallQueued"]
+    play.wait(30)
+    found = play.tell(c.ReportConnectionRestored("ann"))
+    assert kinds(found) == ["AgentConnectionRestored", "CallOffered", "AgentReserved"]
+    assert "AgentLoggedOut" not in kinds(play.wait(120))
+    assert play.tell(c.ReportConnectionLost("ann"), at=play.now - 200 * S) == [], "stale"
+
+
+def test_some_missed_offers_are_forgiven() -> None:
+    play = Play()
+    play.tell(c.ConfigurePool(missed_offers=2))
+    play.agent("ann")
+    play.call("c1")
+    found = play.wait(20)
+    assert kinds(found) == [
+        "CallOfferExpired",
+        "AgentBecameAvailable",
+        "CallOffered",
+        "AgentReserved",
+    ]
+    assert kinds(play.wait(20)) == ["CallOfferExpired", "AgentStoppedResponding"]
