@@ -1,60 +1,58 @@
 """Dataclasses to bytes and back: commands, events, snapshots.
 
-A dataclass and its message have the same field names, so one table per direction says all that
-differs: times, lengths and skills. Decoding raises InvalidMessage and nothing else.
+A dataclass and its message have the same field names, from which the rest follows (mapping.py).
+Decoding raises InvalidMessage and nothing else.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Any
 
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import DecodeError, Message
-from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 from relais.agents.v1.events_pb2 import AgentEvent as WireAgentEvent
-from relais.agents.v1.events_pb2 import Skill
 from relais.calls.v1.events_pb2 import CallEvent as WireCallEvent
-from relais.calls.v1.events_pb2 import RequiredSkill
 from relais.clients.v1.events_pb2 import ClientEvent
+from relais.pools.v1.events_pb2 import ClientRules as WireClientRules
+from relais.pools.v1.events_pb2 import PoolEvent as WirePoolEvent
+from relais.pools.v1.events_pb2 import Queue as WireQueue
 from relais.routing.v1.commands_pb2 import RoutingCommand
-from relais.routing.v1.pool_snapshot_pb2 import PoolSnapshot
+from relais.routing.v1.pool_snapshot_pb2 import (
+    AgentSnapshot,
+    CallSnapshot,
+    PoolSettings,
+    PoolSnapshot,
+    QueueSnapshot,
+)
 
 from eventkit.errors import InvalidMessage
 from eventkit.ids import derived_id, event_id
 from eventkit.records import Record
 from services.routing import commands as c
 from services.routing import events as e
+from services.routing.configuration import ClientRules, Groups, Queue
+from services.routing.mapping import Bodies, Mapped, Sparse, Values, microseconds
 from services.routing.matching import sorted_skills
-from services.routing.pool import Agent, AgentState, Call, CallState, Pool, Settings
+from services.routing.pool import (
+    Agent,
+    AgentState,
+    Call,
+    CallState,
+    Moved,
+    Pool,
+    Served,
+    Settings,
+    WrapUp,
+)
+from services.routing.queues import Level, Pace, QueueState
 
 DAY = 24 * 3600 * c.SECOND
 
 ROUTING = "routing-worker"
 """The actor of what nobody has reported: decisions and timers."""
 
-# Fields of values.
-
-
-def to_timestamp(us: int) -> Timestamp:
-    return Timestamp(seconds=us // 1_000_000, nanos=us % 1_000_000 * 1000)
-
 
 def from_timestamp(value: Timestamp) -> int:
     """Microseconds; may lie outside of what a Timestamp allows, for `commands.check` to refuse."""
-    return value.seconds * 1_000_000 + value.nanos // 1000
-
-
-def _to_duration(us: int) -> Duration:
-    return Duration(seconds=us // 1_000_000, nanos=us % 1_000_000 * 1000)
-
-
-def _from_duration(value: Duration) -> int:
-    return value.seconds * 1_000_000 + value.nanos // 1000
-
-
-def _to_skills(skills: c.Skills) -> list[Skill]:
-    return [Skill(skill=skill, level=level) for skill, level in skills]
+    return microseconds(value)
 
 
 def from_skills(skills: Any) -> c.Skills:
@@ -62,76 +60,17 @@ def from_skills(skills: Any) -> c.Skills:
     return sorted_skills((each.skill, each.level) for each in skills)
 
 
-def _to_required(skills: c.Skills) -> list[RequiredSkill]:
-    return [RequiredSkill(skill=skill, min_level=level) for skill, level in skills]
-
-
 def from_required(skills: Any) -> c.Skills:
     """Of a repeated relais.calls.v1.RequiredSkill."""
     return sorted_skills((each.skill, each.min_level) for each in skills)
 
 
-Convert = Callable[[Any], Any]
-
-_TO_WIRE: Mapping[str, Convert] = {
-    **dict.fromkeys(("arrived_at", "expires_at", "ends_at"), to_timestamp),
-    **dict.fromkeys(("waited", "talked", "wrap_up"), _to_duration),
-    "skills": _to_skills,
-    "required_skills": _to_required,
-}
-_FROM_WIRE: Mapping[str, Convert] = {
-    **dict.fromkeys(("arrived_at", "expires_at", "ends_at"), from_timestamp),
-    **dict.fromkeys(("waited", "talked", "wrap_up"), _from_duration),
-    "skills": from_skills,
-    "required_skills": from_required,
-    "channel": c.Channel,
-    "direction": c.Direction,
-    "cause": e.EndCause,
-}
+def _to_skills(skills: c.Skills) -> list[Values]:
+    return [{"skill": skill, "level": level} for skill, level in skills]
 
 
-class Bodies:
-    """The `oneof body` of one message: which dataclass is which field."""
-
-    def __init__(self, message: type[Message], types: Mapping[str, type[Any]]) -> None:
-        self._of_field = {name: (cls, _plan(cls, _FROM_WIRE)) for name, cls in types.items()}
-        self._of_type = {
-            cls: (
-                name,
-                GetMessageClass(message.DESCRIPTOR.fields_by_name[name].message_type),  # type: ignore[arg-type]
-                _plan(cls, _TO_WIRE),
-            )
-            for name, cls in types.items()
-        }
-
-    def encode(self, body: Any) -> dict[str, Message]:
-        """The one keyword argument for the message's constructor."""
-        name, message, plan = self._of_type[type(body)]
-        values = {
-            field: convert(getattr(body, field)) if convert else getattr(body, field)
-            for field, convert in plan
-        }
-        return {name: message(**values)}
-
-    def decode(self, message: Any) -> Any:
-        """The dataclass. Raises InvalidMessage for an unknown body or a value out of an enum."""
-        name = message.WhichOneof("body")
-        if name is None:
-            raise InvalidMessage("body", "missing, or of a kind that this version does not know")
-        cls, plan = self._of_field[name]
-        body = getattr(message, name)
-        values = {}
-        for field, convert in plan:
-            value = getattr(body, field)
-            try:
-                values[field] = convert(value) if convert else value
-            except ValueError as error:
-                raise InvalidMessage(f"{name}.{field}", str(error)) from error
-        return cls(**values)
-
-
-def _plan(cls: type[Any], converts: Mapping[str, Convert]) -> list[tuple[str, Convert | None]]:
-    return [(field.name, converts.get(field.name)) for field in fields(cls)]
+def _to_required(skills: c.Skills) -> list[Values]:
+    return [{"skill": skill, "min_level": level} for skill, level in skills]
 
 
 COMMANDS = Bodies(
@@ -142,7 +81,20 @@ COMMANDS = Bodies(
         "report_call_abandoned": c.ReportCallAbandoned,
         "report_call_connected": c.ReportCallConnected,
         "report_call_ended": c.ReportCallEnded,
+        "report_call_held": c.ReportCallHeld,
+        "report_call_resumed": c.ReportCallResumed,
+        "accept_callback": c.AcceptCallback,
+        "report_callback_failed": c.ReportCallbackFailed,
+        "requeue_call": c.RequeueCall,
+        "transfer_call": c.TransferCall,
+        "request_help": c.RequestHelp,
+        "complete_transfer": c.CompleteTransfer,
+        "leave_call": c.LeaveCall,
+        "take_over_call": c.TakeOverCall,
         "log_in_agent": c.LogInAgent,
+        "set_agent_skills": c.SetAgentSkills,
+        "report_connection_lost": c.ReportConnectionLost,
+        "report_connection_restored": c.ReportConnectionRestored,
         "make_agent_available": c.MakeAgentAvailable,
         "start_break": c.StartBreak,
         "start_wrap_up": c.StartWrapUp,
@@ -152,7 +104,12 @@ COMMANDS = Bodies(
         "decline_offer": c.DeclineOffer,
         "expire_offer": c.ExpireOffer,
         "finish_wrap_up": c.FinishWrapUp,
+        "advance_call": c.AdvanceCall,
+        "log_out_lost_agent": c.LogOutLostAgent,
         "configure_pool": c.ConfigurePool,
+        "configure_queue": c.ConfigureQueue,
+        "remove_queue": c.RemoveQueue,
+        "configure_client": c.ConfigureClient,
     },
 )
 CALL_EVENTS = Bodies(
@@ -169,6 +126,23 @@ CALL_EVENTS = Bodies(
         "abandoned": e.CallAbandoned,
         "ended": e.CallEnded,
         "wrapped_up": e.CallWrappedUp,
+        "relaxed": e.CallRelaxed,
+        "moved": e.CallMoved,
+        "moved_to_pool": e.CallMovedToPool,
+        "taken_over": e.CallTakenOver,
+        "callback_offered": e.CallCallbackOffered,
+        "callback_accepted": e.CallCallbackAccepted,
+        "callback_failed": e.CallCallbackFailed,
+        "overflowed": e.CallOverflowed,
+        "requeued": e.CallRequeued,
+        "held": e.CallHeld,
+        "resumed": e.CallResumed,
+        "transferred": e.CallTransferred,
+        "help_requested": e.CallHelpRequested,
+        "help_offered": e.CallHelpOffered,
+        "help_offer_ended": e.CallHelpOfferEnded,
+        "help_joined": e.CallHelpJoined,
+        "help_ended": e.CallHelpEnded,
     },
 )
 AGENT_EVENTS = Bodies(
@@ -182,6 +156,18 @@ AGENT_EVENTS = Bodies(
         "break_started": e.AgentBreakStarted,
         "stopped_responding": e.AgentStoppedResponding,
         "logged_out": e.AgentLoggedOut,
+        "skills_changed": e.AgentSkillsChanged,
+        "connection_lost": e.AgentConnectionLost,
+        "connection_restored": e.AgentConnectionRestored,
+    },
+)
+POOL_EVENTS = Bodies(
+    WirePoolEvent,
+    {
+        "pool_configured": e.PoolConfigured,
+        "queue_configured": e.QueueConfigured,
+        "queue_removed": e.QueueRemoved,
+        "client_configured": e.ClientConfigured,
     },
 )
 
@@ -190,23 +176,48 @@ AGENT_EVENTS = Bodies(
 
 def command_id(pool_id: str, client_id: str, occurred_at: int, body: c.Body) -> str:
     """The same report told twice has the same id."""
-    ((name, message),) = COMMANDS.encode(body).items()
+    ((name, values),) = COMMANDS.encode(body).items()
+    message = getattr(RoutingCommand(**{name: values}), name)
     content = message.SerializeToString(deterministic=True).hex()
     return derived_id(pool_id, client_id, occurred_at, name, content)
 
 
-def encode_command(command: c.Command) -> bytes:
+def encode_command(command: c.Command, causation_id: str = "") -> bytes:
     """A RoutingCommand for routing-commands, whose key is the pool's id."""
-    message = RoutingCommand(pool_id=command.pool_id, **COMMANDS.encode(command.body))  # type: ignore[arg-type]
-    meta = message.meta
-    meta.event_id = command.command_id
-    meta.stream_id = command.pool_id
-    meta.client_id = command.client_id
-    meta.occurred_at.CopyFrom(to_timestamp(command.occurred_at))
-    meta.recorded_at.CopyFrom(to_timestamp(command.recorded_at))
-    meta.actor = command.actor
-    meta.correlation_id = command.correlation_id
+    meta = {
+        "event_id": command.command_id,
+        "stream_id": command.pool_id,
+        "client_id": command.client_id,
+        "occurred_at": _to_time(command.occurred_at),
+        "recorded_at": _to_time(command.recorded_at),
+        "actor": command.actor,
+        "correlation_id": command.correlation_id,
+        "causation_id": causation_id,
+    }
+    message = RoutingCommand(meta=meta, pool_id=command.pool_id, **COMMANDS.encode(command.body))  # type: ignore[arg-type]
     return message.SerializeToString()
+
+
+def encode_sent(command: c.Command, index: int, sent: e.Sent) -> bytes:
+    """What `command` makes its pool send to another; index: its place in what has followed.
+
+    A RoutingCommand for routing-commands, whose key is sent.pool_id. Always the same for the same.
+    """
+    decided = isinstance(sent.body, c.TakeOverCall)
+    made = c.command_for(
+        sent.pool_id,
+        sent.body,
+        command_id=derived_id("sent", command.pool_id, command.command_id, index),
+        client_id=sent.client_id,
+        occurred_at=sent.occurred_at,
+        recorded_at=command.recorded_at,
+        actor=ROUTING if decided else command.actor,
+    )
+    return encode_command(made, command.command_id)
+
+
+def _to_time(us: int) -> Values:
+    return {"seconds": us // 1_000_000, "nanos": us % 1_000_000 * 1000}
 
 
 def decode_command(record: Record) -> c.Command:
@@ -246,36 +257,49 @@ def decode_command(record: Record) -> c.Command:
 
 # Events.
 
+_DECIDED = (
+    e.CallOffered,
+    e.CallHelpOffered,
+    e.CallRelaxed,
+    e.CallMoved,
+    e.CallMovedToPool,
+    e.CallCallbackOffered,
+    e.CallOverflowed,
+    e.AgentReserved,
+)
+"""What routing does, whoever's report has led to it."""
+
 
 def encode_event(command: c.Command, event: e.Event) -> bytes:
-    """A CallEvent or AgentEvent that `command` has led to; its key is the event's stream_id."""
-    message: WireCallEvent | WireAgentEvent
-    if isinstance(event, e.CallEvent):
-        message = WireCallEvent(call_id=event.call_id, **CALL_EVENTS.encode(event.body))  # type: ignore[arg-type]
-    else:
-        message = WireAgentEvent(
-            agent_id=event.agent_id,
-            pool_id=command.pool_id,
-            **AGENT_EVENTS.encode(event.body),  # type: ignore[arg-type]
-        )
-    stream_id = event.stream_id
-    meta = message.meta
-    meta.event_id = event_id(stream_id, event.version)
-    meta.stream_id = stream_id
-    meta.version = event.version
-    meta.client_id = event.client_id
-    _set_time(meta.occurred_at, event.occurred_at)
-    _set_time(meta.recorded_at, command.recorded_at)
-    decided = isinstance(event.body, e.CallOffered | e.AgentReserved)
-    meta.actor = ROUTING if decided else command.actor
-    meta.correlation_id = getattr(event.body, "call", "") or stream_id
-    meta.causation_id = command.command_id
+    """A CallEvent, AgentEvent or PoolEvent that `command` has led to; the key is its stream_id."""
+    stream_id, body = event.stream_id, event.body
+    meta = {
+        "event_id": event_id(stream_id, event.version),
+        "stream_id": stream_id,
+        "version": event.version,
+        "client_id": event.client_id,
+        "occurred_at": _to_time(event.occurred_at),
+        "recorded_at": _to_time(command.recorded_at),
+        "actor": ROUTING if isinstance(body, _DECIDED) else command.actor,
+        "correlation_id": getattr(body, "call", "") or stream_id,
+        "causation_id": command.command_id,
+    }
+    message: WireCallEvent | WireAgentEvent | WirePoolEvent
+    match event:
+        case e.CallEvent():
+            encoded = CALL_EVENTS.encode(body)
+            message = WireCallEvent(meta=meta, call_id=event.call_id, **encoded)  # type: ignore[arg-type]
+        case e.AgentEvent():
+            message = WireAgentEvent(
+                meta=meta,  # type: ignore[arg-type]
+                agent_id=event.agent_id,
+                pool_id=command.pool_id,
+                **AGENT_EVENTS.encode(body),
+            )
+        case e.PoolEvent():
+            encoded = POOL_EVENTS.encode(body)
+            message = WirePoolEvent(meta=meta, pool_id=event.pool_id, **encoded)  # type: ignore[arg-type]
     return message.SerializeToString()
-
-
-def _set_time(field: Timestamp, us: int) -> None:
-    field.seconds = us // 1_000_000
-    field.nanos = us % 1_000_000 * 1000
 
 
 def decode_client(record: Record) -> bool:
@@ -288,64 +312,94 @@ def decode_client(record: Record) -> bool:
 
 # Snapshots.
 
+FORM = 1
+"""PoolSnapshot.form of what is written here."""
+
+_QUEUE = Mapped(Queue, WireQueue.DESCRIPTOR)
+_RULES = Mapped(ClientRules, WireClientRules.DESCRIPTOR)
+_SETTINGS = Sparse(Settings, PoolSettings.DESCRIPTOR)
+_AGENT = Sparse(
+    Agent,
+    AgentSnapshot.DESCRIPTOR,
+    {
+        "wrap_ups": (
+            lambda wrap_ups: [
+                {"call": stream, "started_at_us": each.started_at, "ends_at_us": each.ends_at}
+                for stream, each in wrap_ups.items()
+            ],
+            lambda found: {
+                each.call: WrapUp(each.started_at_us, each.ends_at_us) for each in found
+            },
+        )
+    },
+    skip=("skills", "groups"),
+)
+_CALL = Sparse(
+    Call,
+    CallSnapshot.DESCRIPTOR,
+    {
+        "asked": (
+            lambda asked: {
+                "queue_id": asked[0],
+                "priority": asked[1],
+                "required_skills": _to_required(asked[2]),
+            },
+            lambda found: (found.queue_id, found.priority, from_required(found.required_skills)),
+        )
+    },
+)
+
 
 def encode_pool(pool: Pool) -> bytes:
     """A PoolSnapshot for routing-snapshots, whose key is the pool's id."""
-    settings = pool.settings
     message = PoolSnapshot(
+        form=FORM,
         pool_id=pool.pool_id,
         now_us=pool.now,
+        settings=_SETTINGS.write(pool.settings),  # type: ignore[arg-type]
+        version=pool.version,
+        at_us=pool.at,
         offers=pool.offers,
+        queues=[_queue_values(state) for state in pool.queues.values()],  # type: ignore[misc]
+        calls=[_CALL.write(call) for call in pool.calls.values()],  # type: ignore[misc]
+        served_customers=pool.served.keys(),
+        served_by=[served.agent_id for served in pool.served.values()],
+        served_at_us=[served.at for served in pool.served.values()],
         finished_calls=pool.finished.keys(),
         finished_at_us=pool.finished.values(),
+        moved_calls=pool.moved.keys(),
+        moved_to=[moved.pool_id for moved in pool.moved.values()],
+        moved_version=[moved.version for moved in pool.moved.values()],
         forgotten_until_us=pool.forgotten_until,
     )
-    message.settings.offer_seconds = settings.offer_seconds
-    message.settings.wrap_up_seconds = settings.wrap_up_seconds
-    message.settings.clock_speed = settings.clock_speed
-    message.settings.configured_at_us = settings.configured_at
-    numbers: dict[c.Skills, int] = {}
-    add_agent = message.agents.add
+    for client_id, version in pool.client_versions.items():
+        client = message.clients.add(client_id=client_id, config_version=version)
+        rules = pool.clients.get(client_id)
+        if rules is not None:
+            client.rules.MergeFrom(WireClientRules(**_RULES.write(rules)))
+    numbers: dict[tuple[c.Skills, Groups], int] = {}
     for agent in pool.agents.values():
-        number = numbers.get(agent.skills)
+        able = (agent.skills, agent.groups)
+        number = numbers.get(able)
         if number is None:
-            number = numbers[agent.skills] = len(numbers)
-            message.skill_sets.add(skills=_to_skills(agent.skills))
-        add_agent(
-            agent_id=agent.agent_id,
-            skill_set=number,
-            state=int(agent.state),
-            version=agent.version,
-            at_us=agent.at,
-            reported_at_us=agent.reported_at,
-            reports=agent.reports,
-            call=agent.call,
-            offer_id=agent.offer_id,
-            wrap_up_ends_at_us=agent.wrap_up_ends_at,
-            reason=agent.reason,
-            after_call=int(agent.after_call or 0),
-            after_call_reason=agent.after_call_reason,
-        )
-    add_call = message.calls.add
-    for call in pool.calls.values():
-        add_call(
-            client_id=call.client_id,
-            call_id=call.call_id,
-            state=int(call.state),
-            version=call.version,
-            at_us=call.at,
-            arrived_at_us=call.arrived_at,
-            queue_id=call.queue_id,
-            priority=call.priority,
-            required_skills=_to_required(call.required_skills),
-            queued_at_us=call.queued_at,
-            agent_id=call.agent_id,
-            offer_id=call.offer_id,
-            offer_expires_at_us=call.offer_expires_at,
-            connected_at_us=call.connected_at,
-            ended_at_us=call.ended_at,
-        )
+            number = numbers[able] = len(numbers)
+            message.skill_sets.add(skills=_to_skills(agent.skills), groups=agent.groups)
+        message.agents.add(skill_set=number, **_AGENT.write(agent))
     return message.SerializeToString()
+
+
+def _queue_values(state: QueueState) -> Values:
+    return {
+        "key": state.key,
+        "config": _QUEUE.write(state.config),
+        "config_version": state.config_version,
+        "offered": state.level.offered,
+        "in_target": state.level.in_target,
+        "gap_us": state.pace.gap,
+        "gaps": state.pace.known,
+        "began_us": state.pace.began,
+        "at_once": state.pace.at_once,
+    }
 
 
 def decode_pool(data: bytes) -> Pool:
@@ -358,59 +412,92 @@ def decode_pool(data: bytes) -> Pool:
 
 
 def _pool_of(message: PoolSnapshot) -> Pool:
-    skill_sets = [from_skills(each.skills) for each in message.skill_sets]
-    agents = {
-        agent.agent_id: Agent(
-            agent_id=agent.agent_id,
-            skills=skill_sets[agent.skill_set],
-            state=AgentState(agent.state),
-            version=agent.version,
-            at=agent.at_us,
-            reported_at=agent.reported_at_us,
-            reports=tuple(agent.reports),
-            call=agent.call,
-            offer_id=agent.offer_id,
-            wrap_up_ends_at=agent.wrap_up_ends_at_us,
-            reason=agent.reason,
-            after_call=AgentState(agent.after_call) if agent.after_call else None,
-            after_call_reason=agent.after_call_reason,
-        )
-        for agent in message.agents
-    }
-    calls = [
-        Call(
-            client_id=call.client_id,
-            call_id=call.call_id,
-            state=CallState(call.state),
-            version=call.version,
-            at=call.at_us,
-            arrived_at=call.arrived_at_us,
-            queue_id=call.queue_id,
-            priority=call.priority,
-            required_skills=from_required(call.required_skills),
-            queued_at=call.queued_at_us,
-            agent_id=call.agent_id,
-            offer_id=call.offer_id,
-            offer_expires_at=call.offer_expires_at_us,
-            connected_at=call.connected_at_us,
-            ended_at=call.ended_at_us,
-        )
-        for call in message.calls
+    able = [(from_skills(each.skills), tuple(each.groups)) for each in message.skill_sets]
+    agents = [
+        _AGENT.read(each, skills=able[each.skill_set][0], groups=able[each.skill_set][1])
+        for each in message.agents
     ]
+    calls = [_CALL.read(each) for each in message.calls]
+    settings = _SETTINGS.read(message.settings)
+    if message.form < 1:
+        settings = _settings_of_form_0(settings)
+        by_stream = {call.stream_id: call for call in calls}
+        for call in calls:
+            _call_of_form_0(call)
+        for agent, found in zip(agents, message.agents, strict=True):
+            _agent_of_form_0(agent, found, by_stream.get(found.call))
     pool = Pool(
         pool_id=message.pool_id,
         now=message.now_us,
-        settings=Settings(
-            message.settings.offer_seconds,
-            message.settings.wrap_up_seconds,
-            message.settings.clock_speed,
-            message.settings.configured_at_us,
-        ),
-        agents=agents,
+        settings=settings,
+        version=message.version,
+        at=message.at_us,
+        agents={agent.agent_id: agent for agent in agents},
         calls={call.stream_id: call for call in calls},
+        queues={each.key: _queue_of(each) for each in message.queues},
+        clients={
+            each.client_id: _RULES.read(each.rules)
+            for each in message.clients
+            if each.HasField("rules")
+        },
+        client_versions={each.client_id: each.config_version for each in message.clients},
+        served={
+            customer: Served(agent_id, at)
+            for customer, agent_id, at in zip(
+                message.served_customers, message.served_by, message.served_at_us, strict=True
+            )
+        },
         offers=message.offers,
         finished=dict(zip(message.finished_calls, message.finished_at_us, strict=True)),
+        moved={
+            stream: Moved(pool_id, version)
+            for stream, pool_id, version in zip(
+                message.moved_calls, message.moved_to, message.moved_version, strict=True
+            )
+        },
         forgotten_until=message.forgotten_until_us,
     )
     pool.index()
     return pool
+
+
+def _queue_of(found: QueueSnapshot) -> QueueState:
+    return QueueState(
+        key=found.key,
+        config=_QUEUE.read(found.config),
+        config_version=found.config_version,
+        level=Level(found.offered, found.in_target),
+        pace=Pace(found.gap_us, found.gaps, found.began_us, found.at_once),
+    )
+
+
+# Form 0: from before an agent could have several calls.
+
+
+def _settings_of_form_0(found: Settings) -> Settings:
+    return Settings(
+        found.offer_seconds,
+        found.wrap_up_seconds,
+        found.clock_speed,
+        configured_at=found.configured_at,
+    )
+
+
+def _agent_of_form_0(agent: Agent, found: AgentSnapshot, call: Call | None) -> None:
+    agent.since = agent.at
+    match agent.state:
+        case AgentState.RESERVED:
+            agent.offered = found.call
+        case AgentState.BUSY:
+            agent.calls = [found.call]
+        case AgentState.WRAP_UP:
+            started_at = call.ended_at if call is not None else agent.at
+            agent.wrap_ups = {found.call: WrapUp(started_at, found.wrap_up_ends_at_us)}
+
+
+def _call_of_form_0(call: Call) -> None:
+    if call.queue_id:
+        call.asked = (call.queue_id, call.priority, call.required_skills)
+        call.entered_at = call.queued_at
+    call.answered = call.connected_at > 0
+    call.wrapping = 1 if call.state is CallState.WRAP_UP else 0

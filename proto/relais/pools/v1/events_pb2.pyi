@@ -90,7 +90,7 @@ class PoolConfigured(_message.Message):
     offer_seconds: _builtins.int
     """How long a desktop rings before the offer expires."""
     wrap_up_seconds: _builtins.int
-    """Work after a call before the agent becomes available by itself. 0: none."""
+    """Work after a call before the agent becomes available by itself. -1: none."""
     clock_speed: _builtins.float
     """How many of the pool's seconds pass in a real one: 1, or more for a simulated pool."""
     policy: _builtins.str

@@ -374,6 +374,7 @@ class AgentSnapshot(_message.Message):
     WRAP_UPS_FIELD_NUMBER: _builtins.int
     MISSED_FIELD_NUMBER: _builtins.int
     LOST_AT_US_FIELD_NUMBER: _builtins.int
+    SINCE_US_FIELD_NUMBER: _builtins.int
     agent_id: _builtins.str
     skill_set: _builtins.int
     """Index into PoolSnapshot.skill_sets."""
@@ -403,6 +404,8 @@ class AgentSnapshot(_message.Message):
     """Offers in a row that nobody answered."""
     lost_at_us: _builtins.int
     """When the desktop's connection was lost. Unset: it was not."""
+    since_us: _builtins.int
+    """Since when the agent is in this state."""
     @_builtins.property
     def reports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -435,10 +438,11 @@ class AgentSnapshot(_message.Message):
         wrap_ups: _abc.Iterable[Global___WrapUpSnapshot] | None = ...,
         missed: _builtins.int = ...,
         lost_at_us: _builtins.int | None = ...,
+        since_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_chats", b"_chats", "_emails", b"_emails", "_lost_at_us", b"_lost_at_us", "chats", b"chats", "emails", b"emails", "lost_at_us", b"lost_at_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chats", b"_chats", "_emails", b"_emails", "_lost_at_us", b"_lost_at_us", "after_call", b"after_call", "after_call_reason", b"after_call_reason", "agent_id", b"agent_id", "at_us", b"at_us", "call", b"call", "calls", b"calls", "chats", b"chats", "emails", b"emails", "lost_at_us", b"lost_at_us", "missed", b"missed", "offer_id", b"offer_id", "offered", b"offered", "reason", b"reason", "reported_at_us", b"reported_at_us", "reports", b"reports", "site", b"site", "skill_set", b"skill_set", "state", b"state", "version", b"version", "wrap_up_ends_at_us", b"wrap_up_ends_at_us", "wrap_ups", b"wrap_ups"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chats", b"_chats", "_emails", b"_emails", "_lost_at_us", b"_lost_at_us", "after_call", b"after_call", "after_call_reason", b"after_call_reason", "agent_id", b"agent_id", "at_us", b"at_us", "call", b"call", "calls", b"calls", "chats", b"chats", "emails", b"emails", "lost_at_us", b"lost_at_us", "missed", b"missed", "offer_id", b"offer_id", "offered", b"offered", "reason", b"reason", "reported_at_us", b"reported_at_us", "reports", b"reports", "since_us", b"since_us", "site", b"site", "skill_set", b"skill_set", "state", b"state", "version", b"version", "wrap_up_ends_at_us", b"wrap_up_ends_at_us", "wrap_ups", b"wrap_ups"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__chats: _TypeAlias = _typing.Literal["chats"]  # noqa: Y015
     _WhichOneofArgType__chats: _TypeAlias = _typing.Literal["_chats", b"_chats"]  # noqa: Y015
