@@ -423,15 +423,18 @@ def command_for(
     actor: str,
     call: str = "",
 ) -> Command:
-    """A command with the stream that it is about. call: where a timer is about one."""
+    """A command with the stream that it is about. call: where a timer is about one.
+
+    A request for help has no stream of its own: it is about its call.
+    """
     if isinstance(body, CallCommand):
         about = f"{client_id}/{body.call_id}"
     elif isinstance(body, Configuration):
         about = f"pool/{pool_id}"
     elif isinstance(body, AdvanceCall):
-        about = body.call
+        about = body.call.partition("~")[0]
     else:
-        about = call or f"agent/{body.agent_id}"
+        about = call.partition("~")[0] or f"agent/{body.agent_id}"
     return Command(pool_id, command_id, client_id, occurred_at, recorded_at, actor, about, body)
 
 

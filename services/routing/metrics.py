@@ -13,12 +13,12 @@ EVENTS = meter.create_counter(
 """event: CallOffered, AgentReserved, ..."""
 
 WAITED = meter.create_histogram(
-    "relais.routing.waited", "s", "From the queue to the answer or the hang-up, by outcome"
+    "relais.routing.waited", "s", "From the queue to the answer or the end, by outcome"
 )
-"""outcome: answered or abandoned"""
+"""outcome: answered, abandoned or overflowed"""
 
 TIMERS = meter.create_counter("relais.routing.timers", "{timer}", "Timer commands sent, by kind")
-"""timer: ExpireOffer or FinishWrapUp"""
+"""timer: ExpireOffer, FinishWrapUp, AdvanceCall, LogOutLostAgent"""
 
 TIMER_LATENESS = meter.create_histogram(
     "relais.routing.timer.lateness", "s", "From when a timer was due to its command in the log"

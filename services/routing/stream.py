@@ -7,8 +7,8 @@ that it has lost them decides the same from the same log: the same events with t
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
 
 from aiokafka.errors import KafkaError
 from opentelemetry import context as trace_context
@@ -36,6 +36,7 @@ COMMANDS = "routing-commands"
 SNAPSHOTS = "routing-snapshots"
 CALLS = "call-events"
 AGENTS = "agent-events"
+POOLS = "pool-events"
 TICK_S = 0.05
 WATCH_S = 0.5
 
@@ -54,7 +55,7 @@ class Decision:
 
     pool: Pool
     command: c.Command
-    events: Sequence[e.Event]
+    events: Sequence[e.Event | e.Sent]
     trace: Headers
 
 
@@ -107,14 +108,7 @@ class Routing:
         outside = trace_context.attach(trace.set_span_in_context(trace.INVALID_SPAN, Context()))
         try:
             await self._producer.send_many(
-                Message(
-                    CALLS if isinstance(event, e.CallEvent) else AGENTS,
-                    event.stream_id.encode(),
-                    codec.encode_event(decision.command, event),
-                    decision.trace,
-                )
-                for decision in decisions
-                for event in decision.events
+                message for decision in decisions for message in _messages(decision)
             )
         finally:
             trace_context.detach(outside)
@@ -125,15 +119,17 @@ class Routing:
 
     def _set_timers(self, decision: Decision, now: float) -> None:
         pool = decision.pool
-        if self._pools.get(pool.pool_id) is not pool or isinstance(
-            decision.command.body, c.ConfigurePool
-        ):
+        body = decision.command.body
+        if self._pools.get(pool.pool_id) is not pool or isinstance(body, c.ConfigurePool):
             self._pools[pool.pool_id] = pool
+            self._timers.begin(pool, now)
+        elif isinstance(body, c.Configuration):
             self._timers.set_all(pool, now)
-            return
-        for event in decision.events:
-            if isinstance(event, e.AgentEvent):
-                self._timers.set(pool, event.agent_id, now)
+        else:
+            # A timer can lead to the next one without an event.
+            own = [body.call] if isinstance(body, c.AdvanceCall) else []
+            for subject in dict.fromkeys((*engine.subjects(decision.events), *own)):
+                self._timers.set(pool, subject, now)
 
     def watch(self, held: Sequence[Pool]) -> None:
         """Take over the timers of pools that were restored, drop those of pools that have gone."""
@@ -141,7 +137,7 @@ class Routing:
         here = {pool.pool_id: pool for pool in held}
         for pool_id, pool in here.items():
             if self._pools.get(pool_id) is not pool:
-                self._timers.set_all(pool, now)
+                self._timers.begin(pool, now)
         for pool_id, pool in self._pools.items():
             if pool_id not in here:
                 self._timers.drop(pool)
@@ -164,31 +160,53 @@ class Routing:
 
 def timer_message(due: Due, recorded_at: int) -> Message:
     """The timer's command. The same timer, sent by whomever, has the same id."""
-    pool_id, timer = due.pool.pool_id, due.timer
-    about = timer.body.offer_id if isinstance(timer.body, c.ExpireOffer) else timer.call
+    pool_id, timer, body = due.pool.pool_id, due.timer, due.timer.body
+    call = body.call if isinstance(body, c.FinishWrapUp) else timer.about
     command = c.command_for(
         pool_id,
-        timer.body,
+        body,
         command_id=derived_id(
-            "timer", pool_id, type(timer.body).__name__, due.agent_id, about, timer.due
+            "timer", pool_id, type(body).__name__, timer.about, *astuple(body), timer.due
         ),
         client_id=timer.client_id,
         occurred_at=timer.due,
         recorded_at=recorded_at,
         actor=codec.ROUTING,
-        call=timer.call,
+        call="" if call.startswith("agent/") else call,
     )
     return Message(COMMANDS, pool_id.encode(), codec.encode_command(command))
 
 
-def _measure(events: Sequence[e.Event]) -> None:
+def _messages(decision: Decision) -> Iterator[Message]:
+    for index, event in enumerate(decision.events):
+        match event:
+            case e.Sent(pool_id=pool_id):
+                value = codec.encode_sent(decision.command, index, event)
+                yield Message(COMMANDS, pool_id.encode(), value, decision.trace)
+            case _:
+                value = codec.encode_event(decision.command, event)
+                yield Message(_TOPICS[type(event)], event.stream_id.encode(), value, decision.trace)
+
+
+_TOPICS: dict[type[e.Event], str] = {
+    e.CallEvent: CALLS,
+    e.AgentEvent: AGENTS,
+    e.PoolEvent: POOLS,
+}
+
+
+def _measure(events: Sequence[e.Event | e.Sent]) -> None:
     for event in events:
+        if isinstance(event, e.Sent):
+            continue
         body = event.body
         metrics.EVENTS.add(1, {"event": type(body).__name__})
         if isinstance(body, e.CallConnected):
             metrics.WAITED.record(body.waited / c.SECOND, {"outcome": "answered"})
         elif isinstance(body, e.CallAbandoned):
             metrics.WAITED.record(body.waited / c.SECOND, {"outcome": "abandoned"})
+        elif isinstance(body, e.CallOverflowed):
+            metrics.WAITED.record(body.waited / c.SECOND, {"outcome": "overflowed"})
 
 
 def make_worker(

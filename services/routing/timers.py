@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from services.routing.commands import SECOND
-from services.routing.engine import Timer, timer_of
+from services.routing.engine import Timer, all_subjects, timer_of
 from services.routing.pool import Pool
 
 AGAIN_S = 5.0
@@ -21,13 +21,12 @@ class Due:
     """pool: as it was when the timer was set. at: seconds of the clock that the caller reads."""
 
     pool: Pool
-    agent_id: str
     timer: Timer
     at: float
 
 
 class Timers:
-    """One for each agent at most, since one thing at a time happens to an agent.
+    """One for each agent and each call at most: the next thing that time brings them.
 
     `now` is seconds of any clock that never goes back.
     """
@@ -36,36 +35,40 @@ class Timers:
         self._armed: dict[tuple[str, str], Due] = {}
         self._heap: list[tuple[float, str, str, Due]] = []
 
-    def set(self, pool: Pool, agent_id: str, now: float) -> None:
-        """Make the agent's timer what the pool says. One that runs already goes on."""
-        key = (pool.pool_id, agent_id)
-        timer, armed = timer_of(pool, agent_id), self._armed.get(key)
+    def set(self, pool: Pool, subject: str, now: float) -> None:
+        """Make the subject's timer what the pool says. One that runs already goes on."""
+        key = (pool.pool_id, subject)
+        timer, armed = timer_of(pool, subject), self._armed.get(key)
         if timer is None:
             self._armed.pop(key, None)
         elif armed is None or armed.timer != timer or armed.pool is not pool:
             wait = max(0, timer.due - pool.now) / SECOND / pool.settings.clock_speed
-            self._arm(key, Due(pool, agent_id, timer, now + wait))
+            self._arm(key, Due(pool, timer, now + wait))
 
     def set_all(self, pool: Pool, now: float) -> None:
+        """For a pool whose queues were configured: those that it still says go on."""
+        for subject in all_subjects(pool):
+            self.set(pool, subject, now)
+
+    def begin(self, pool: Pool, now: float) -> None:
         """For a pool that was restored, or has got another speed: all its timers begin anew."""
-        for agent_id in pool.agents:
-            self._armed.pop((pool.pool_id, agent_id), None)
-            self.set(pool, agent_id, now)
+        self.drop(pool)
+        self.set_all(pool, now)
 
     def drop(self, pool: Pool) -> None:
         """For a pool that somebody else holds now."""
-        for agent_id in pool.agents:
-            self._armed.pop((pool.pool_id, agent_id), None)
+        for key in [key for key in self._armed if key[0] == pool.pool_id]:
+            del self._armed[key]
 
     def due(self, now: float) -> list[Due]:
         """Those whose time has come. They come again later if the pool does not change."""
         found = []
         while self._heap and self._heap[0][0] <= now:
-            _, pool_id, agent_id, due = heappop(self._heap)
-            key = (pool_id, agent_id)
+            _, pool_id, subject, due = heappop(self._heap)
+            key = (pool_id, subject)
             if self._armed.get(key) is due:
                 found.append(due)
-                self._arm(key, Due(due.pool, agent_id, due.timer, now + AGAIN_S))
+                self._arm(key, Due(due.pool, due.timer, now + AGAIN_S))
         return found
 
     def _arm(self, key: tuple[str, str], due: Due) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from relais.agents.v1.events_pb2 import AgentEvent
 from relais.calls.v1.events_pb2 import CallEvent
+from relais.pools.v1.events_pb2 import PoolEvent
 
 from eventkit.records import Record
 from eventkit.topictable import read_partition
@@ -81,12 +82,12 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: fl
         await asyncio.sleep(0.1)
 
 
-Wire = CallEvent | AgentEvent
+Wire = CallEvent | AgentEvent | PoolEvent
 
 
 @dataclass
 class Published:
-    """All that is in call-events and agent-events, read on from where the last look ended.
+    """All that is in call-, agent- and pool-events, read on from where the last look ended.
 
     streams: by stream, each event once, in the order of publication.
     """
@@ -103,6 +104,7 @@ class Published:
         kinds: tuple[tuple[str, type[Wire]], ...] = (
             ("call-events", CallEvent),
             ("agent-events", AgentEvent),
+            ("pool-events", PoolEvent),
         )
         for topic, kind in kinds:
             for record in await self._unread(topic):
