@@ -16,6 +16,7 @@ from relaisctl import (
     token,
 )
 from relaisctl.replay import cli as replay
+from relaisctl.simulation import cli as simulation
 from relaisctl.stack import cli as stack
 
 app = typer.Typer(name="relaisctl", no_args_is_help=True, add_completion=False, help=__doc__)
@@ -24,6 +25,7 @@ app.command()(stack.down)
 app.command()(stack.status)
 app.command()(stack.topics)
 app.command()(kpi.kpi)
+app.command()(simulation.simulate)
 app.command()(complaint_report.complaints)
 app.command()(token.token)
 app.add_typer(clients.app, name="client")

@@ -13,7 +13,7 @@ from random import Random
 
 from relaisctl.replay.anonymous_bank import Call, Outcome
 from relaisctl.replay.history import Recorded
-from relaisctl.replay.live import SECOND, ScriptedAgent, ScriptedCall
+from relaisctl.replay.live import SECOND, ScriptedAgent, ScriptedCall, Skills
 
 LEVEL = 3
 HALF_HOUR = 1800 * SECOND
@@ -83,14 +83,23 @@ def agents_needed(calls: Sequence[ScriptedCall], after_call: int) -> int:
 
 
 def roster(calls: Sequence[ScriptedCall], agents: int, run: str) -> list[ScriptedAgent]:
-    """So many agents. All know the queue with the most work; of the others, twice its share do.
-
-    Skills are the queues. Each queue has somebody, however rare its calls are.
-    """
+    """So many agents, who share the work of these calls."""
     work = Counter[str]()
     for call in calls:
         if call.queue_id:
             work[call.queue_id] += call.service + SECOND
+    return [
+        ScriptedAgent(f"agent-{number:02}.{run}", skills)
+        for number, skills in enumerate(shared_skills(work, agents), 1)
+    ]
+
+
+def shared_skills(work: Counter[str], agents: int) -> list[Skills]:
+    """Who of so many agents serves which queues. Skills are the queues.
+
+    All know the queue with the most work; of the others, twice its share do. Each queue has
+    somebody, however rare its calls are.
+    """
     total = sum(work.values())
     skills: list[list[tuple[str, int]]] = [[] for _ in range(agents)]
     first = 0
@@ -99,7 +108,4 @@ def roster(calls: Sequence[ScriptedCall], agents: int, run: str) -> list[Scripte
         for place in range(first, first + holders):
             skills[place % agents].append((queue, LEVEL))
         first += holders
-    return [
-        ScriptedAgent(f"agent-{number:02}.{run}", tuple(sorted(own)))
-        for number, own in enumerate(skills, 1)
-    ]
+    return [tuple(sorted(own)) for own in skills]

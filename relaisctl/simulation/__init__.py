@@ -1,0 +1,1 @@
+"""`relaisctl simulate`: the routing engine in this process, on customers of real files."""
