@@ -1,203 +1,219 @@
-"""Decisions a second of the routing engine with 5,000 agents, beside a linear scan: prints only.
+"""Decisions a second of the routing engine, beside a linear scan: prints only.
 
-    PYTHONPATH=.:proto python bench/engine.py [--agents 5000] [--skills 60] [--busy 0.5]
+    PYTHONPATH=.:proto python bench/engine.py [--agents 50 500 5000 20000] [--skills 50]
 
-A decision: a call of one of the queues asks for its agent by a skill at a level, the agent is
-taken, and comes back later as the one with the shortest idle time. Three subjects answer the same
-questions, and must give the same agents: the index, a scan over the available agents
-(tests/linear.py: the rule word for word), and a scan over all agents, available or not. Then whole
-commands: calls go through the engine from arrival to the end of the wrap-up, with the index and
-with the scans as its matching. Seconds are the processor's, so that other processes count little.
+A decision gives a call to an agent, and the figure contains all that the matching does for it:
+somebody comes, asks, and one of them goes. In turns: a call of a well-staffed queue comes and gets
+its agent, and an agent comes back; an agent of a short-staffed queue comes back and gets one of the
+waiting calls, and another call comes, asks, and waits. Half of the skills are short of agents, so
+the number of waiting calls stays as it is, and so does the number of idle agents, a quarter of all.
+
+The linear scan does what the queues of open-source telephone systems do: it goes through all agents
+for each call, and through all waiting calls for each agent. It says who, and not why, which the
+index does. Seconds are the processor's, and the best of five stretches counts, so that other
+processes count little.
 """
 
 import argparse
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterator
+from itertools import cycle
+from math import log
+from typing import Protocol
 
-from services.routing import commands as c
-from services.routing.codec import decode_pool, encode_event, encode_pool
-from services.routing.commands import Skills
-from services.routing.engine import apply
-from services.routing.matching import Matching
-from services.routing.pool import Pool
+from services.routing.commands import Channel
+from services.routing.configuration import Queue, Skills
+from services.routing.matching import Choice, Matching, Need, Profile
+from services.routing.policies import POLICIES
+from services.routing.queues import QueueState
 from services.routing.tests.linear import LinearMatching
 
-START = 1_000_000 * c.SECOND
+SECOND = 1_000_000
+CHANNELS = 1 << Channel.VOICE | 1 << Channel.CHAT
+CHECKED = 300
 
 
-class ScanOfAll(LinearMatching):
-    """Looks at every agent of the pool, available or not, as the tables of many ACDs are read."""
+class Subject(Protocol):
+    def add_call(self, call: str, need: Need, queued_at: int) -> None: ...
+    def remove_call(self, call: str) -> None: ...
+    def add_agent(self, agent_id: str, profile: Profile, idle_since: int) -> None: ...
+    def drop_agent(self, agent_id: str) -> None: ...
+    def agent_for(self, need: Need, queued_at: int, now: int) -> Choice | None: ...
+    def call_for(self, agent_id: str, now: int) -> Choice | None: ...
+
+
+class Scan:
+    """Policy `longest-idle`, by looking at everybody, available or not."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.everybody: dict[str, tuple[bool, dict[str, int], int]] = {}
+        self.agents: dict[str, tuple[bool, dict[str, int], int, int]] = {}
+        self.calls: dict[str, tuple[int, int, Skills]] = {}
 
-    def add_agent(self, agent_id: str, skills: Skills, idle_since: int) -> None:
-        self.everybody[agent_id] = (True, dict(skills), idle_since)
+    def add_call(self, call: str, need: Need, queued_at: int) -> None:
+        self.calls[call] = (-need.priority, queued_at, need.skills)
 
-    def remove_agent(self, agent_id: str) -> None:
-        _, levels, idle_since = self.everybody[agent_id]
-        self.everybody[agent_id] = (False, levels, idle_since)
+    def remove_call(self, call: str) -> None:
+        del self.calls[call]
 
-    def agent_for(self, required: Skills) -> str | None:
-        best: tuple[int, str] | None = None
-        for agent_id, (available, levels, idle_since) in self.everybody.items():
+    def add_agent(self, agent_id: str, profile: Profile, idle_since: int) -> None:
+        self.agents[agent_id] = (True, dict(profile.skills), profile.load, idle_since)
+
+    def drop_agent(self, agent_id: str) -> None:
+        _, levels, load, idle_since = self.agents[agent_id]
+        self.agents[agent_id] = (False, levels, load, idle_since)
+
+    def agent_for(self, need: Need, queued_at: int, now: int) -> Choice | None:
+        best: tuple[int, int, str] | None = None
+        for agent_id, (available, levels, load, idle_since) in self.agents.items():
             if available:
-                for skill, level in required:
+                for skill, level in need.skills:
                     if levels.get(skill, 0) < level:
                         break
                 else:
-                    if best is None or (idle_since, agent_id) < best:
-                        best = (idle_since, agent_id)
-        return best[1] if best else None
+                    if best is None or (load, idle_since, agent_id) < best:
+                        best = (load, idle_since, agent_id)
+        return Choice(best[2], len(self.agents), (), "") if best else None
+
+    def call_for(self, agent_id: str, now: int) -> Choice | None:
+        levels = self.agents[agent_id][1]
+        best: tuple[int, int, str] | None = None
+        for call, (lowered, queued_at, required) in self.calls.items():
+            for skill, level in required:
+                if levels.get(skill, 0) < level:
+                    break
+            else:
+                if best is None or (lowered, queued_at, call) < best:
+                    best = (lowered, queued_at, call)
+        return Choice(best[2], len(self.calls), (), "") if best else None
 
 
-Subject = Matching | LinearMatching
+class Centre:
+    """Clients, their queues, and agents with four skills each."""
+
+    def __init__(self, agents: int, skills: int, waiting: int) -> None:
+        rng = random.Random(0)
+        names = [f"skill{number}" for number in range(skills)]
+        half = (names[::2], names[1::2])
+        self.waiting = waiting
+        self.profiles = {}
+        for number in range(agents):
+            chosen = rng.sample(half[number % 2], min(4, len(half[number % 2])))
+            levels = tuple(sorted((name, rng.randint(2, 5)) for name in chosen))
+            self.profiles[f"a{number}"] = Profile(levels, (), CHANNELS, 0)
+        self.queues: dict[str, QueueState] = {}
+        self.needs: tuple[list[Need], list[Need]] = ([], [])
+        for number, name in enumerate(names):
+            for client in (f"client{number % 10}", f"client{number % 7}"):
+                key = f"{client}/q{number}"
+                config = Queue(f"q{number}", target_seconds=10 + number, penalty=1.0 + number % 3)
+                self.queues[key] = QueueState(key, config, 1)
+                required = ((name, 1 + number % 3),)
+                self.needs[number % 2].extend(
+                    Need(key, required, (), False, Channel.VOICE, priority, "")
+                    for priority in (0, 1)
+                )
+
+    def run(self, subject: Subject) -> Iterator[str]:
+        """Who or what was chosen, decision by decision."""
+        rng = random.Random(1)
+        well, short = (cycle(rng.choices(needs, k=10_000)) for needs in self.needs)
+        now, calls = 0, 0
+        for call in range(self.waiting):
+            subject.add_call(f"w{call}", next(short), now)
+            now += SECOND
+        away: tuple[deque[str], deque[str]] = (deque(), deque())
+        for number, agent_id in enumerate(self.profiles):
+            subject.add_agent(agent_id, self.profiles[agent_id], now)
+            now += SECOND
+            if number % 4 != 0:
+                subject.drop_agent(agent_id)
+                away[number % 2].append(agent_id)
+        while True:
+            now += SECOND
+            choice = subject.agent_for(next(well), now, now)
+            if choice is not None:
+                subject.drop_agent(choice.id)
+                away[0].append(choice.id)
+                yield choice.id
+                back = away[0].popleft()
+                subject.add_agent(back, self.profiles[back], now)
+                subject.call_for(back, now)
+            now += SECOND
+            back = away[1].popleft()
+            subject.add_agent(back, self.profiles[back], now)
+            choice = subject.call_for(back, now)
+            if choice is not None:
+                subject.remove_call(choice.id)
+                yield choice.id
+                calls += 1
+                need = next(short)
+                subject.agent_for(need, now, now)
+                subject.add_call(f"c{calls}", need, now)
+            subject.drop_agent(back)
+            away[1].append(back)
 
 
-def queues_of(agents: dict[str, Skills]) -> list[Skills]:
-    """What each queue requires: there is one per skill, at a level from 1 to 3."""
-    names = sorted({skill for skills in agents.values() for skill, _ in skills})
-    return [((name, 1 + number % 3),) for number, name in enumerate(names)]
+def rate(decisions: Iterator[str], seconds: float) -> float:
+    """Decisions a second: the best of five stretches, after some decisions that warm up."""
+    for _ in range(CHECKED):
+        next(decisions)
+    best = 0.0
+    for _ in range(5):
+        made, spent, began = 0, 0.0, time.process_time()
+        while spent < seconds / 5:
+            for _ in range(16):
+                next(decisions)
+            made += 16
+            spent = time.process_time() - began
+        best = max(best, made / spent)
+    return best
 
 
-def decisions(
-    subject: Subject, agents: dict[str, Skills], busy: float, seconds: float
-) -> tuple[float, list[str]]:
-    """Decisions a second, and the first agents chosen."""
-    rng = random.Random(1)
-    for number, (agent_id, skills) in enumerate(agents.items()):
-        subject.add_agent(agent_id, skills, number)
-    queues = queues_of(agents)
-    questions = [rng.choice(queues) for _ in range(10_000)]
-    away: deque[str] = deque()
-    limit = int(busy * len(agents))
-    chosen: list[str] = []
-    clock = len(agents)
-    made, spent, since = 0, 0.0, 0.0
-    while spent < seconds:
-        # Before the clock runs, as many are taken as are to be busy all the time.
-        if len(away) == limit and not since:
-            since, made = time.process_time(), 0
-        found = subject.agent_for(questions[made % len(questions)])
-        if found is not None:
-            subject.remove_agent(found)
-            away.append(found)
-        if len(away) > limit or found is None:
-            clock += 1
-            back = away.popleft()
-            subject.add_agent(back, agents[back], clock)
-        made += 1
-        if since and len(chosen) < 200:
-            chosen.append(found or "nobody")
-        if since and made % 16 == 0:
-            spent = time.process_time() - since
-    return made / spent, chosen
+def first(decisions: Iterator[str]) -> list[str]:
+    return [next(decisions) for _ in range(CHECKED)]
 
 
-def whole_calls(
-    subject: Subject, agents: dict[str, Skills], seconds: float, encode: bool
-) -> tuple[float, float]:
-    """Commands a second and calls a second of the engine, half of the agents busy."""
-    pool = Pool("bench", matching=subject)  # type: ignore[arg-type]
-    rng = random.Random(1)
-    now = START
-    number = 0
-
-    def tell(body: c.Body) -> list:  # type: ignore[type-arg]
-        nonlocal now, number
-        now += 1_000
-        number += 1
-        client = "acme" if isinstance(body, c.CallCommand) else c.CENTRE
-        command = c.Command("bench", f"id{number}", client, now, now, "", "", body)
-        events = apply(pool, command)
-        if encode:
-            for event in events:
-                encode_event(command, event)
-        return events
-
-    for agent_id, skills in agents.items():
-        tell(c.LogInAgent(agent_id, skills))
-        tell(c.MakeAgentAvailable(agent_id))
-    queues = queues_of(agents)
-    talking: deque[tuple[str, str]] = deque()
-    calls, since, begun = 0, 0.0, 0
-    while True:
-        if not since and len(talking) >= len(agents) // 2:
-            since, calls, begun = time.process_time(), 0, number
-        call_id = f"c{number}"
-        tell(c.ReportCallArrived(call_id))
-        offered = tell(c.QueueCall(call_id, "q", 0, rng.choice(queues)))
-        if len(offered) == 3:
-            body = offered[1].body
-            tell(c.AcceptOffer(body.offer_id, body.agent_id))
-            tell(c.ReportCallConnected(call_id, body.agent_id))
-            talking.append((call_id, body.agent_id))
-        else:
-            tell(c.ReportCallAbandoned(call_id))
-        if len(talking) > len(agents) // 2:
-            ended, agent_id = talking.popleft()
-            tell(c.ReportCallEnded(ended))
-            tell(c.MakeAgentAvailable(agent_id))
-        calls += 1
-        if since and calls % 8 == 0 and (spent := time.process_time() - since) >= seconds:
-            return (number - begun) / spent, calls / spent
+def matching(sizes: list[int], skills: int, waiting: int, seconds: float) -> None:
+    print(f"matching: {skills} skills, 4 for each agent, {waiting} waiting calls; decisions/s")
+    print(f"  {'agents':>21}" + "".join(f"{size:>12,}" for size in sizes))
+    rates: dict[str, list[float]] = {}
+    centres = [Centre(size, skills, waiting) for size in sizes]
+    same = True
+    small = Centre(200, skills, waiting)
+    for policy in POLICIES:
+        rates[policy] = [
+            rate(centre.run(Matching(policy, centre.queues)), seconds) for centre in centres
+        ]
+        same &= first(small.run(Matching(policy, small.queues))) == first(
+            small.run(LinearMatching(policy, small.queues))
+        )
+    rates["linear scan"] = [rate(centre.run(Scan()), seconds) for centre in centres]
+    for centre in centres:
+        same &= first(centre.run(Matching(queues=centre.queues))) == first(centre.run(Scan()))
+    for name, each in rates.items():
+        print(f"  {name:>21}" + "".join(f"{figure:>12,.0f}" for figure in each))
+    ratios = [a / b for a, b in zip(rates["longest-idle"], rates["linear scan"], strict=True)]
+    print(f"  {'times the scan':>21}" + "".join(f"{figure:>12,.0f}" for figure in ratios))
+    grown = log(sizes[-1]) / log(sizes[0])
+    for policy in POLICIES:
+        slower = rates[policy][0] / rates[policy][-1]
+        print(
+            f"  {policy}: a decision among {sizes[-1]:,} agents takes {slower:.2f} times one among "
+            f"{sizes[0]:,}; the logarithm grows {grown:.2f} times"
+        )
+    print(f"  the same chosen as by looking at everybody: {'yes' if same else 'NO'}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--agents", type=int, default=5_000)
-    parser.add_argument("--skills", type=int, default=60, help="of the centre; an agent has 4")
-    parser.add_argument("--busy", type=float, default=0.5, help="share of agents that are taken")
+    parser.add_argument("--agents", type=int, nargs="+", default=[50, 500, 5_000, 20_000])
+    parser.add_argument("--skills", type=int, default=50, help="of the centre; an agent has 4")
+    parser.add_argument("--waiting", type=int, default=1_000, help="calls that wait")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each figure")
     args = parser.parse_args()
-    rng = random.Random(0)
-    names = [f"skill{number}" for number in range(args.skills)]
-    agents = {
-        f"a{number}": tuple(sorted((name, rng.randint(1, 5)) for name in rng.sample(names, 4)))
-        for number in range(args.agents)
-    }
-    print(f"{args.agents} agents, {args.skills} skills, 4 each, {args.busy:.0%} busy")
-
-    subjects: list[tuple[str, Callable[[], Subject]]] = [
-        ("index", Matching),
-        ("scan of the available", LinearMatching),
-        ("scan of all", ScanOfAll),
-    ]
-    rates, answers = {}, []
-    for name, make in subjects:
-        rates[name], chosen = decisions(make(), agents, args.busy, args.seconds)
-        answers.append(chosen)
-        ratio = f"   the index is {rates['index'] / rates[name]:,.0f} times as fast"
-        print(f"  matching, {name:22} {rates[name]:12,.0f} decisions/s", end="")
-        print("" if name == "index" else ratio)
-    same = min(len(chosen) for chosen in answers)
-    agree = all(chosen[:same] == answers[0][:same] for chosen in answers)
-    print(f"  the same agents chosen: {'yes' if agree else 'NO'} ({same} compared)")
-
-    for name, make, encode in (
-        ("index", Matching, False),
-        ("index, events encoded", Matching, True),
-        ("scan of the available", LinearMatching, False),
-        ("scan of all", ScanOfAll, False),
-    ):
-        commands, calls = whole_calls(make(), agents, args.seconds, encode)
-        print(f"  engine,   {name:22} {commands:12,.0f} commands/s {calls:10,.0f} whole calls/s")
-
-    pool = Pool("bench")
-    for number, (agent_id, skills) in enumerate(agents.items()):
-        for body in (c.LogInAgent(agent_id, skills), c.MakeAgentAvailable(agent_id)):
-            apply(pool, c.Command("bench", f"{number}", c.CENTRE, START + number, 0, "", "", body))
-    began = time.perf_counter()
-    data = encode_pool(pool)
-    written = time.perf_counter()
-    decode_pool(data)
-    print(
-        f"  snapshot: {len(data):,} bytes, written in {(written - began) * 1000:.0f} ms, "
-        f"read in {(time.perf_counter() - written) * 1000:.0f} ms"
-    )
+    matching(args.agents, args.skills, args.waiting, args.seconds)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,11 @@ such leftovers is swept, so that memory follows the number of agents and calls.
 
 from bisect import insort
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from heapq import heapify, heappop, heappush
-from operator import attrgetter, itemgetter
+from itertools import islice
+from operator import attrgetter
 from typing import NamedTuple
 
 from services.routing.configuration import Groups, Queue, Skills
@@ -28,10 +29,12 @@ from services.routing.shares import Clients, Shares, has_skills, in_groups
 SECOND = 1_000_000
 SHOWN = 3
 """How many of the best are named."""
+ONLY_AGENT = "the only one who can take it"
+ONLY_LINE = "the first of the only line"
 
 LINES_KEPT = 4_096
 SIDES_KEPT = 1_024
-REACHES_KEPT = 16_384
+REACHES_KEPT = 65_536
 SLACK = 64
 
 Numbers = tuple[float, ...]
@@ -70,11 +73,10 @@ class Need(NamedTuple):
     only_agent: str
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """id: the agent's, or the call's stream.
 
-    looked_at   candidates that were compared: the best agents, or the fronts of the lines
+    looked_at   candidates that were compared: the best agents, or the first calls of lines
     best        the first of these, best first: (id, the number that decided, greater is first)
     rule        one sentence: what decided
     """
@@ -107,10 +109,12 @@ class Row:
         row = self._row
         if row and entry < row[-1]:
             heappush(self._late, entry)
+            if len(self._late) > self._limit:
+                self._sweep()
         else:
             row.append(entry)
-        if len(row) + len(self._late) > self._limit:
-            self._sweep()
+            if len(row) > self._limit:
+                self._sweep()
 
     def first(self) -> Entry | None:
         """The first that is alive."""
@@ -126,21 +130,30 @@ class Row:
     def firsts(self, count: int) -> list[Entry]:
         """The first ones that are alive, in order."""
         alive, row, late = self._alive, self._row, self._late
-        found: list[Entry] = []
-        while row and len(found) < count:
-            entry = row.popleft()
-            if alive.get(entry[1]) is entry:
-                found.append(entry)
-        row.extendleft(reversed(found))
+        while row and alive.get(row[0][1]) is not row[0]:
+            row.popleft()
+        found = list(islice(row, count))
+        for entry in found:
+            if alive.get(entry[1]) is not entry:
+                found = self._take(row.popleft, count)
+                row.extendleft(reversed(found))
+                break
         if late:
-            others: list[Entry] = []
-            while late and len(others) < count:
-                entry = heappop(late)
-                if alive.get(entry[1]) is entry:
-                    others.append(entry)
+            others = self._take(lambda: heappop(late), count)
             for entry in others:
                 heappush(late, entry)
             found = sorted(found + others)[:count]
+        return found
+
+    def _take(self, take: Callable[[], Entry], count: int) -> list[Entry]:
+        """The first ones that are alive; what is not alive is gone then."""
+        alive = self._alive
+        found: list[Entry] = []
+        with suppress(IndexError):
+            while len(found) < count:
+                entry = take()
+                if alive.get(entry[1]) is entry:
+                    found.append(entry)
         return found
 
     def _sweep(self) -> None:
@@ -151,46 +164,28 @@ class Row:
         self._limit = 2 * len(self) + SLACK
 
 
-class Tier(Row):
-    """Agents of one side whom the policy tells apart by their idle time alone.
-
-    claims: the clients with a floor to which these agents are left.
-    """
-
-    __slots__ = ("claims", "handicap", "listed", "numbers")
-
-    def __init__(self, alive: Mapping[str, Entry], key: TierKey) -> None:
-        super().__init__(alive)
-        self.numbers, self.handicap, self.claims = key
-        self.listed = False
-        """Among the open tiers of its side."""
-
-
 class Side:
     """The agents whom lines that ask the same of them can have. need: of any such line."""
 
-    __slots__ = ("need", "open", "preferred", "tiers", "waiting")
+    __slots__ = ("_tiers", "need", "open", "preferred", "waiting")
 
     def __init__(self, need: Need, preferred: Skills) -> None:
         self.need = need
         self.preferred = preferred
-        self.tiers: dict[TierKey, Tier] = {}
-        self.open: list[Tier] = []
-        """The tiers in which somebody may be, best first."""
         self.waiting: dict[Need, Line] = {}
         """The lines in which calls wait."""
+        self.open: list[Tier] = []
+        """The tiers in which somebody may be, best first."""
+        self._tiers: dict[TierKey, Tier] = {}
 
-    def tier(self, alive: Mapping[str, Entry], key: TierKey) -> Tier:
-        tier = self.tiers.get(key)
+    def __len__(self) -> int:
+        return sum(map(len, self._tiers.values()))
+
+    def tier(self, alive: Mapping[str, Entry], key: TierKey) -> "Tier":
+        tier = self._tiers.get(key)
         if tier is None:
-            tier = self.tiers[key] = Tier(alive, key)
+            tier = self._tiers[key] = Tier(alive, self, key)
         return tier
-
-    def add(self, tier: Tier, entry: Entry) -> None:
-        tier.add(entry)
-        if not tier.listed:
-            tier.listed = True
-            insort(self.open, tier, key=_tier_key)
 
     def close(self) -> None:
         """Leave out the tiers in which nobody is."""
@@ -198,32 +193,56 @@ class Side:
             tier.listed = tier.first() is not None
         self.open = [tier for tier in self.open if tier.listed]
 
+    def clear(self) -> None:
+        self._tiers.clear()
+        self.open.clear()
+
+
+class Tier(Row):
+    """Agents of one side whom the policy tells apart by their idle time alone.
+
+    claims: the clients with a floor to which these agents are left.
+    """
+
+    __slots__ = ("claims", "handicap", "listed", "numbers", "side")
+
+    def __init__(self, alive: Mapping[str, Entry], side: Side, key: TierKey) -> None:
+        super().__init__(alive)
+        self.side = side
+        self.numbers, self.handicap, self.claims = key
+        self.listed = False
+        """Among the open tiers of its side."""
+
+    def open(self) -> None:
+        self.listed = True
+        insort(self.side.open, self, key=attrgetter("numbers", "handicap", "claims"))
+
 
 class Line:
     """Calls with equal needs. side: None where they wait for one agent alone."""
 
-    __slots__ = ("calls", "client", "front", "need", "queue", "side")
+    __slots__ = ("calls", "client", "front", "need", "priority", "queue", "side")
 
-    def __init__(self, need: Need, calls: Row) -> None:
+    def __init__(self, need: Need, side: Side | None, calls: Row) -> None:
         self.need = need
-        self.calls = calls
-        self.side: Side | None = None
+        self.priority = need.priority
         self.client = client_of(need)
+        self.side = side
+        self.calls = calls
         self.front: Entry | None = None
         self.queue: QueueState | None = None
         """As soon as the pool has it."""
 
 
 class Reach:
-    """What agents of one profile and with equal claims can serve: the sides, their tier in each."""
+    """What agents of one profile and with equal claims can serve: their tier in each such side."""
 
-    __slots__ = ("claims", "levels", "places", "profile")
+    __slots__ = ("claims", "profile", "tiers")
 
     def __init__(self, profile: Profile, claims: Clients) -> None:
         self.profile = profile
-        self.levels = dict(profile.skills)
         self.claims = claims
-        self.places: list[tuple[Side, Tier]] = []
+        self.tiers: list[Tier] = []
 
 
 class Matching:
@@ -240,6 +259,7 @@ class Matching:
         restricted: Groups = (),
     ) -> None:
         self._policy = POLICIES[policy]
+        self._policy_rank = self._policy.rank
         self._queues = {} if queues is None else queues
         self._shares = Shares() if shares is None else shares
         self._restricted = restricted
@@ -248,6 +268,7 @@ class Matching:
         self._agents: dict[str, Entry] = {}
         self._line_of: dict[str, Line] = {}
         self._reach_of: dict[str, Reach] = {}
+        """What an agent who is here, or has been here, can serve."""
         self._lines: dict[Need, Line] = {}
         self._sides: dict[SideKey, Side] = {}
         self._reaches: dict[tuple[Profile, Clients], Reach] = {}
@@ -301,70 +322,65 @@ class Matching:
         claims: Clients = ()
         if shares.guarded:
             claims = shares.claims(profile.skills, profile.groups, shares.client_of(agent_id))
-        reach = self._reach(profile, claims)
-        if self._reach_of.get(agent_id) is reach and self._agents[agent_id][0] == idle_since:
+        reach = self._reach_of.get(agent_id)
+        if reach is None or reach.profile != profile or reach.claims != claims:
+            self._agents.pop(agent_id, None)
+            reach = self._reach_of[agent_id] = self._reach(profile, claims)
+        elif agent_id in self._agents and self._agents[agent_id][0] == idle_since:
             return
         entry = self._agents[agent_id] = (idle_since, agent_id)
-        self._reach_of[agent_id] = reach
-        for side, tier in reach.places:
-            side.add(tier, entry)
+        for tier in reach.tiers:
+            tier.add(entry)
+            if not tier.listed:
+                tier.open()
 
     def drop_agent(self, agent_id: str) -> None:
         """Nothing, if they are not here."""
-        if self._agents.pop(agent_id, None) is not None:
-            del self._reach_of[agent_id]
+        self._agents.pop(agent_id, None)
 
     def agent_for(self, need: Need, queued_at: int, now: int) -> Choice | None:
         """The agent for a call that asks, and is not here itself."""
-        line = self._line(need)
+        line = self._lines.get(need) or self._line(need)
         found = self._agents_for(line, SHOWN)
         return self._chosen(line, queued_at, found, now) if found else None
 
     def call_for(self, agent_id: str, now: int) -> Choice | None:
         """The waiting call for an agent who is here."""
-        reach = self._reach_of.get(agent_id)
-        if reach is None:
+        agent = self._agents.get(agent_id)
+        if agent is None:
             return None
-        claims, shares = reach.claims, self._shares
-        idle = now - self._agents[agent_id][0]
-        compared: list[tuple[str, Numbers]] = []
-        for side, tier in reach.places:
-            for line in side.waiting.values():
-                if not claims or shares.allow(claims, line.client):
-                    compared.append(self._front(line, idle - tier.handicap, now))
+        idle = now - agent[0]
+        reach, shares = self._reach_of[agent_id], self._shares
+        claims = reach.claims
+        compared: list[tuple[Numbers, str]] = []
+        for tier in reach.tiers:
+            waiting = tier.side.waiting
+            if waiting:
+                less = idle - tier.handicap
+                for line in waiting.values():
+                    if not claims or shares.allow(claims, line.client):
+                        compared.append(self._front(line, less, now))
         for line in self._only.get(agent_id, {}).values():
             for _, since, _ in self._only_agent(line):
                 compared.append(self._front(line, now - since, now))
         if not compared:
             return None
         compared.sort()
-        compared.sort(key=_numbers, reverse=True)
-        first = compared[0][1]
-        place = len(first) - 1
-        rule = "the first of the only line"
-        if len(compared) > 1:
-            place = min(_place(first, compared[1][1]), place)
-            rule = f"{self._policy.call_rule[place]} of the first in {len(compared)} lines"
-        best = tuple(
-            (call, float(numbers[place]))
-            for call, numbers in compared[:SHOWN]
-            if numbers[:place] == first[:place]
-        )
-        return Choice(compared[0][0], len(compared), best, rule)
+        return _explained(compared, self._policy.call_rule, ONLY_LINE, "lines")
 
     def next_match(self, now: int) -> tuple[str, Choice] | None:
         """The first waiting call that somebody may take, and who."""
-        best: tuple[str, Numbers] | None = None
-        for line in self._waiting.values():
-            for _, since, _ in self._agents_for(line, 1):
-                each = self._front(line, now - since, now)
-                if best is None or each[1] > best[1] or (each[1] == best[1] and each[0] < best[0]):
-                    best = each
-        if best is None:
+        fronts = (
+            self._front(line, now - found[0][1], now)
+            for line in self._waiting.values()
+            if (found := self._agents_for(line, 1))
+        )
+        first = min(fronts, default=None)
+        if first is None:
             return None
-        line = self._line_of[best[0]]
+        line = self._line_of[first[1]]
         found = self._agents_for(line, SHOWN)
-        return best[0], self._chosen(line, self._calls[best[0]][0], found, now)
+        return first[1], self._chosen(line, self._calls[first[1]][0], found, now)
 
     def _agents_for(self, line: Line, count: int) -> list[Found]:
         """The first agents who may take a call of the line, in order."""
@@ -395,59 +411,45 @@ class Matching:
 
     def _only_agent(self, line: Line) -> list[Found]:
         """The agent whom the line waits for, if they may take a call of it."""
-        need = line.need
-        reach = self._reach_of.get(need.only_agent)
-        if (
-            reach is None
-            or not can(need.only_agent, reach.profile, need, levels=reach.levels)
-            or not self._shares.allow(reach.claims, line.client)
-        ):
+        agent_id = line.need.only_agent
+        agent = self._agents.get(agent_id)
+        if agent is None:
             return []
-        numbers, handicap = self._tier(reach, self._queue(line).config.preferred_skills)
-        return [(numbers, self._agents[need.only_agent][0] + handicap, need.only_agent)]
+        reach = self._reach_of[agent_id]
+        if not can(agent_id, reach.profile, line.need):
+            return []
+        if not self._shares.allow(reach.claims, line.client):
+            return []
+        numbers, handicap = self._tier(reach.profile, self._queue(line).config.preferred_skills)
+        return [(numbers, agent[0] + handicap, agent_id)]
 
     def _chosen(self, line: Line, queued_at: int, found: list[Found], now: int) -> Choice:
-        """The first agent found, with the number in which the second is not their equal."""
-        numbers, _, agent_id = found[0]
-        place = len(numbers)
-        rule = "the only one who can take it"
-        if len(found) > 1:
-            place = _place(numbers, found[1][0])
-            rule = f"{self._policy.agent_rule[place]} of {len(found)} looked at"
-        if place < len(numbers):
-            best = [
-                (name, float(-others[place]))
-                for others, _, name in found
-                if others[:place] == numbers[:place]
-            ]
-        else:
-            best = [
-                (name, self._score(line, queued_at, now - since, now))
-                for others, since, name in found
-                if others == numbers
-            ]
-        return Choice(agent_id, len(found), tuple(best), rule)
-
-    def _score(self, line: Line, queued_at: int, idle: int, now: int) -> float:
+        rules, numbers = self._policy.agent_rule, found[0][0]
+        compared: list[tuple[Numbers, str]]
         if self._policy.by_pair:
-            return self._rank(line, queued_at, idle, now)[-1]
-        return idle / SECOND
+            compared = [
+                ((*each, self._rank(line, queued_at, now - since, now)[-1]), agent_id)
+                for each, since, agent_id in found
+            ]
+        elif numbers != found[-1][0]:
+            compared = [((*each, (since - now) / SECOND), name) for each, since, name in found]
+        else:  # As below, and as nearly always: in one tier.
+            best = [(agent_id, (now - since) / SECOND) for _, since, agent_id in found]
+            rule = f"{rules[-1]} of {len(found)} looked at" if len(found) > 1 else ONLY_AGENT
+            return Choice(found[0][2], len(found), tuple(best), rule)
+        return _explained(compared, rules, ONLY_AGENT, "looked at")
 
-    def _front(self, line: Line, idle: int, now: int) -> tuple[str, Numbers]:
-        """The first call of a line in which calls wait, and its rank."""
+    def _front(self, line: Line, idle: int, now: int) -> tuple[Numbers, str]:
+        """The rank of the first call of a line in which calls wait, and the call."""
         assert line.front is not None
         queued_at, call = line.front
-        return call, self._rank(line, queued_at, idle, now)
+        return self._rank(line, queued_at, idle, now), call
 
     def _rank(self, line: Line, queued_at: int, idle: int, now: int) -> Numbers:
-        shares = self._shares
-        return self._policy.rank(
-            line.queue or self._queue(line),
-            line.need.priority,
-            shares.shared and shares.behind(line.client),
-            (now - queued_at) / SECOND,
-            idle / SECOND,
-        )
+        behind = self._shares.shared and self._shares.behind(line.client)
+        waited = (now - queued_at) / SECOND
+        queue = line.queue or self._queue(line)
+        return self._policy_rank(queue, line.priority, behind, waited, idle / SECOND)
 
     def _queue(self, line: Line) -> QueueState:
         if line.queue is None:
@@ -456,20 +458,20 @@ class Matching:
             return line.queue or QueueState(key, Queue(key.partition("/")[2]))
         return line.queue
 
-    def _tier(self, reach: Reach, preferred: Skills) -> tuple[tuple[int, ...], int]:
-        levels = reach.levels
+    def _tier(self, profile: Profile, preferred: Skills) -> tuple[tuple[int, ...], int]:
+        levels = dict(profile.skills)
         lacking = sum(max(0, level - levels.get(skill, 0)) for skill, level in preferred)
-        return self._policy.tier(reach.profile.load, lacking, len(levels))
+        return self._policy.tier(profile.load, lacking, len(levels))
 
     def _line(self, need: Need) -> Line:
         line = self._lines.get(need)
         if line is None:
+            line = Line(need, None, Row(self._calls))
+            if not need.only_agent:
+                line.side = self._side(need, self._queue(line).config.preferred_skills)
             if len(self._lines) >= self._lines_limit:
                 self._lines = dict(self._waiting)
                 self._lines_limit = max(LINES_KEPT, 2 * len(self._lines))
-            line = Line(need, Row(self._calls))
-            if not need.only_agent:
-                line.side = self._side(need, self._queue(line).config.preferred_skills)
             self._lines[need] = line
         return line
 
@@ -480,14 +482,13 @@ class Matching:
             if len(self._sides) >= self._sides_limit:
                 self._start_over()
             side = self._sides[key] = Side(need, preferred)
-            tiers = {}
-            for reach in self._reaches.values():
-                if self._joins(reach, side):
-                    tiers[reach] = reach.places[-1][1]
+            tiers = {reach: self._join(reach, side) for reach in self._reaches.values()}
             for entry in sorted(self._agents.values()):
-                tier = tiers.get(self._reach_of[entry[1]])
+                tier = tiers[self._reach_of[entry[1]]]
                 if tier is not None:
-                    side.add(tier, entry)
+                    tier.add(entry)
+                    if not tier.listed:
+                        tier.open()
         return side
 
     def _reach(self, profile: Profile, claims: Clients) -> Reach:
@@ -497,17 +498,16 @@ class Matching:
                 self._start_over()
             reach = self._reaches[profile, claims] = Reach(profile, claims)
             for side in self._sides.values():
-                self._joins(reach, side)
+                self._join(reach, side)
         return reach
 
-    def _joins(self, reach: Reach, side: Side) -> bool:
-        """Whether these agents can serve this side; then it is one of their places."""
-        if not can("", reach.profile, side.need, self._restricted, reach.levels):
-            return False
-        numbers, handicap = self._tier(reach, side.preferred)
-        tier = side.tier(self._agents, (numbers, handicap, reach.claims))
-        reach.places.append((side, tier))
-        return True
+    def _join(self, reach: Reach, side: Side) -> Tier | None:
+        """The tier of these agents in a side, if they can serve it."""
+        if not can("", reach.profile, side.need, self._restricted):
+            return None
+        tier = side.tier(self._agents, (*self._tier(reach.profile, side.preferred), reach.claims))
+        reach.tiers.append(tier)
+        return tier
 
     def _start_over(self) -> None:
         """Needs and profiles come from outside, so their number must not grow without end."""
@@ -517,29 +517,17 @@ class Matching:
         self._reaches_limit = max(REACHES_KEPT, 2 * len(self._agents))
         self._reaches.clear()
         for side in self._sides.values():
-            side.tiers.clear()
-            side.open.clear()
-        for entry in sorted(self._agents.values()):
-            before = self._reach_of[entry[1]]
-            reach = self._reach_of[entry[1]] = self._reach(before.profile, before.claims)
-            for side, tier in reach.places:
-                side.add(tier, entry)
+            side.clear()
+        reaches, self._reach_of = self._reach_of, {}
+        for since, agent_id in sorted(self._agents.values()):
+            self.add_agent(agent_id, reaches[agent_id].profile, since)
 
 
-def can(
-    agent_id: str,
-    profile: Profile,
-    need: Need,
-    restricted: Groups = (),
-    levels: Mapping[str, int] | None = None,
-) -> bool:
-    """Whether an agent may take a call, shares and floors aside. levels: of the profile's skills,
-
-    where the caller has them.
-    """
+def can(agent_id: str, profile: Profile, need: Need, restricted: Groups = ()) -> bool:
+    """Whether an agent may take a call, shares and floors aside."""
     if not profile.channels >> need.channel & 1:
         return False
-    if not has_skills(dict(profile.skills) if levels is None else levels, need.skills):
+    if not has_skills(dict(profile.skills), need.skills):
         return False
     if need.only_agent:
         return agent_id == need.only_agent
@@ -555,13 +543,22 @@ def sorted_skills(pairs: Iterable[tuple[str, int]]) -> Skills:
     return tuple(sorted(pairs))
 
 
-def _place(first: Sequence[float], second: Sequence[float]) -> int:
-    """Where they differ first; their length if nowhere."""
-    for place, number in enumerate(first):
-        if number != second[place]:
-            return place
-    return len(first)
+def _explained(
+    compared: list[tuple[Numbers, str]], rules: Sequence[str], only: str, among: str
+) -> Choice:
+    """The first of these, sorted as they are, by the number in which the second is not its equal.
 
-
-_numbers = itemgetter(1)
-_tier_key = attrgetter("numbers", "handicap", "claims")
+    rules: what each number is; only: what is said where there was nothing to compare.
+    """
+    numbers, name = compared[0]
+    place = len(numbers) - 1
+    rule = only
+    if len(compared) > 1:
+        second = compared[1][0]
+        for place, number in enumerate(numbers):
+            if number != second[place]:
+                break
+        rule = f"{rules[place]} of {len(compared)} {among}"
+    equal = numbers[:place]
+    best = [(other, 0.0 - each[place]) for each, other in compared[:SHOWN] if each[:place] == equal]
+    return Choice(name, len(compared), tuple(best), rule)

@@ -15,14 +15,14 @@ from services.routing.queues import QueueState
 class Policy(Protocol):
     """What a policy says; who may serve whom, shares and floors are not its business.
 
-    agent_rule   what each number of a tier is, then what `idle` is to the policy
-    call_rule    what each number of a rank is
+    agent_rule   what each number of a tier is about, then the idle time
+    call_rule    what each number of a rank is about
     """
 
     agent_rule: tuple[str, ...]
     call_rule: tuple[str, ...]
     by_pair: bool
-    """The score of an agent for a call is the last number of their rank; else the idle seconds."""
+    """An agent's score for a call is the last number of their rank, and not the idle time."""
 
     def tier(self, load: int, shortfall: int, breadth: int) -> tuple[tuple[int, ...], int]:
         """(numbers, handicap) of an agent for a queue. Agents go by the numbers, smaller first,
@@ -36,7 +36,7 @@ class Policy(Protocol):
     def rank(
         self, queue: QueueState, priority: int, behind: bool, waited: float, idle: float
     ) -> tuple[float, ...]:
-        """Of a waiting call and the agent who could take it: greater goes first, then the id.
+        """Of a waiting call and the agent who could take it: smaller goes first, then the id.
 
         behind: the client has less than its share of the agents. waited, idle: seconds, idle less
         the agent's handicap.

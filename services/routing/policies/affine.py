@@ -34,4 +34,4 @@ class Affine:
     ) -> tuple[float, ...]:
         config = queue.config
         weight = config.base_weight + config.wait_weight * waited + PRIORITY * priority + idle
-        return behind, weight
+        return -behind, -weight

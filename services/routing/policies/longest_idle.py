@@ -22,4 +22,4 @@ class LongestIdle:
     def rank(
         self, queue: QueueState, priority: int, behind: bool, waited: float, idle: float
     ) -> tuple[float, ...]:
-        return priority, behind, waited
+        return -priority, -behind, -waited

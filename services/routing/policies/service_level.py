@@ -41,4 +41,4 @@ class ServiceLevel:
         config = queue.config
         lack = max(0.0, config.target_share - queue.level.share)
         urgency = config.penalty * (1.0 + GAIN * lack) * waited / config.target_seconds
-        return priority, behind, urgency
+        return -priority, -behind, -urgency

@@ -48,16 +48,16 @@ class LinearMatching:
             if self.may(agent_id, need)
         )[:3]
         compared = []
-        for tier, idle, agent_id in found:
-            score = -idle / SECOND
+        for tier, minus_idle, agent_id in found:
+            last = minus_idle / SECOND
             if self.policy.by_pair:
-                score = self.rank(agent_id, need, queued_at, now)[-1]
-            compared.append((agent_id, (*(-number for number in tier), score)))
+                last = self.rank(agent_id, need, queued_at, now)[-1]
+            compared.append(((*tier, last), agent_id))
         rules = [f"{rule} of {len(found)} looked at" for rule in self.policy.agent_rule]
         return explained(compared, len(found), rules, "the only one who can take it")
 
     def call_for(self, agent_id: str, now: int) -> Choice | None:
-        """Of all calls that the agent may take, the first of each line; of these the greatest."""
+        """Of all calls that the agent may take, the first of each line; then by rank."""
         lines: dict[Need, list[tuple[int, str]]] = {}
         for call, (need, queued_at) in self.calls.items():
             if agent_id in self.agents and self.may(agent_id, need):
@@ -65,25 +65,23 @@ class LinearMatching:
         compared = []
         for need, waiting in lines.items():
             queued_at, call = min(waiting)
-            compared.append((call, self.rank(agent_id, need, queued_at, now)))
-        compared.sort(key=greatest_first)
-        rules = [f"{rule} of the first in {len(lines)} lines" for rule in self.policy.call_rule]
-        return explained(compared[:3], len(lines), rules, "the first of the only line")
+            compared.append((self.rank(agent_id, need, queued_at, now), call))
+        rules = [f"{rule} of {len(lines)} lines" for rule in self.policy.call_rule]
+        return explained(sorted(compared)[:3], len(lines), rules, "the first of the only line")
 
     def next_match(self, now: int) -> tuple[str, Choice] | None:
-        """Of all calls that have an agent, the first of each line; of these the greatest."""
-        found = {}
+        """Of all calls that have an agent, the first of each line; then by rank."""
+        found: dict[Need, tuple[int, str, Choice]] = {}
         for call, (need, queued_at) in self.calls.items():
             choice = self.agent_for(need, queued_at, now)
             if choice is not None and (need not in found or (queued_at, call) < found[need][:2]):
                 found[need] = (queued_at, call, choice)
         if not found:
             return None
-        ranked = [
-            (call, self.rank(choice.id, need, queued_at, now))
+        _, first = min(
+            (self.rank(choice.id, need, queued_at, now), call)
             for need, (queued_at, call, choice) in found.items()
-        ]
-        first = min(ranked, key=greatest_first)[0]
+        )
         return first, found[self.calls[first][0]][2]
 
     def may(self, agent_id: str, need: Need) -> bool:
@@ -130,23 +128,17 @@ class LinearMatching:
 
 
 def explained(
-    found: list[tuple[str, Numbers]], looked_at: int, rules: list[str], only: str
+    found: list[tuple[Numbers, str]], looked_at: int, rules: list[str], only: str
 ) -> Choice | None:
     """The first found, with the number in which the second is not its equal."""
     if not found:
         return None
-    first = found[0][1]
-    places = range(len(first))
-    decided = [
-        place for place in places if any(each[place] != first[place] for _, each in found[1:2])
-    ]
-    place = decided[0] if decided else len(first) - 1
-    best = [(name, numbers[place]) for name, numbers in found if numbers[:place] == first[:place]]
-    return Choice(found[0][0], looked_at, tuple(best), rules[place] if len(found) > 1 else only)
-
-
-def greatest_first(each: tuple[str, Numbers]) -> tuple[Numbers, str]:
-    return tuple(-number for number in each[1]), each[0]
+    numbers, name = found[0]
+    second = found[1][0] if len(found) > 1 else numbers
+    differing = [place for place, number in enumerate(numbers) if number != second[place]]
+    place = differing[0] if differing else len(numbers) - 1
+    best = [(other, -each[place]) for each, other in found if each[:place] == numbers[:place]]
+    return Choice(name, looked_at, tuple(best), rules[place] if len(found) > 1 else only)
 
 
 def level_of(skills: Skills, name: str) -> int:
