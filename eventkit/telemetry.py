@@ -51,6 +51,12 @@ RESTORE_RECORDS = meter.create_counter(
 VIEW_RECORDS = meter.create_counter(
     "relais.view.records", "{record}", "Records of a log that were folded in to look at its states"
 )
+UPDATES_GIVEN = meter.create_counter(
+    "relais.subscription.updates", "{record}", "Records given to subscribers, repeats included"
+)
+TAKEN_OVER = meter.create_counter(
+    "relais.subscription.taken_over", "{stream}", "Subscriptions ended by a newer one of their name"
+)
 COMMANDS = meter.create_counter(
     "relais.commands", "{command}", "Runs of the event store; attribute: outcome"
 )

@@ -4,9 +4,11 @@ import asyncio
 import hashlib
 import json
 import os
+import random
 import signal
 import sys
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 from eventkit import faustkit, telemetry
@@ -23,8 +25,12 @@ from eventkit.producer import Producer
 from eventkit.records import Bad, Batch, Message, Record
 from eventkit.relay import Relay
 from eventkit.settings import KafkaSettings
+from eventkit.subscription import Position, Subscribers, TakenOver
 from eventkit.tests.accounts import ACCOUNTS
 from eventkit.timers import TimerWorker
+
+TAKEN_OVER = 7
+"""How `subscribe` ends when another has taken over."""
 
 
 def kill_myself() -> None:
@@ -175,6 +181,41 @@ def relay(bootstrap: str, database: str, batch: int, dies: str) -> None:
         await engine.dispose()
 
     sys.exit(asyncio.run(main()))
+
+
+def subscribe(bootstrap: str, topic: str, name: str, path: str, seed: int) -> None:
+    """Note each update, then acknowledge it or not, and begin anew now and then. Ends when another
+    has taken over."""
+
+    async def main() -> None:
+        rng = random.Random(seed)
+        subscribers = Subscribers(bootstrap, [topic], "test")
+        while True:
+            acknowledgements: asyncio.Queue[Position | None] = asyncio.Queue()
+            async with subscribers.begin(name, earliest=True, window=20) as subscription:
+                patience, last = rng.randrange(1, 200), dict[int, Position]()
+                updates = subscription.updates(until_none(acknowledgements))
+                async with aclosing(updates):
+                    async for update in updates:
+                        record = update.record
+                        value = (record.value or b"").decode()
+                        note(Path(path), [*update.position[1:], update.previous, value])
+                        last[record.partition] = update.position
+                        patience -= 1
+                        if patience % 7 == 0:
+                            for position in last.values():
+                                acknowledgements.put_nowait(position)
+                        if not patience:
+                            break
+
+    async def until_none(queue: "asyncio.Queue[Position | None]") -> AsyncIterator[Position]:
+        while (position := await queue.get()) is not None:
+            yield position
+
+    try:
+        asyncio.run(main())
+    except TakenOver:
+        sys.exit(TAKEN_OVER)
 
 
 def timers(database: str) -> None:
