@@ -15,6 +15,7 @@ from relaisctl import (
     privacy,
     token,
 )
+from relaisctl.decisions import explain
 from relaisctl.replay import cli as replay
 from relaisctl.simulation import cli as simulation
 from relaisctl.stack import cli as stack
@@ -25,6 +26,7 @@ app.command()(stack.down)
 app.command()(stack.status)
 app.command()(stack.topics)
 app.command()(kpi.kpi)
+app.command()(explain.explain)
 app.command()(simulation.simulate)
 app.command()(complaint_report.complaints)
 app.command()(token.token)
