@@ -18,6 +18,7 @@ from typing import Any
 from services.routing import commands as c
 from services.routing import events as e
 from services.routing import on_agents, on_calls, on_settings, on_time
+from services.routing.configuration import MAX_STEPS
 from services.routing.pool import Agent, CallState, Pool
 from services.routing.turn import Rejected, Turn, next_step
 
@@ -83,12 +84,14 @@ class Timer:
     """A command that becomes true by itself at `due`, a time of the pool.
 
     about: the subject, which has one timer at most: `agent/<agent_id>`, or a call's stream.
+    step: tells a call's overflow steps apart that are due at one and the same time.
     """
 
     due: int
     about: str
     client_id: str
     body: c.TimerCommand
+    step: int = 0
 
 
 def subjects(events: Iterable[e.Event | e.Sent]) -> Iterator[str]:
@@ -125,7 +128,8 @@ def timer_of(pool: Pool, subject: str) -> Timer | None:
     if call.state is CallState.WAITING:
         due, _ = next_step(call, pool.queue(call.queue_key))
         if due:
-            return Timer(due, subject, call.client_id, c.AdvanceCall(subject))
+            step = call.moves * (MAX_STEPS + 1) + call.step
+            return Timer(due, subject, call.client_id, c.AdvanceCall(subject), step)
     return None
 
 

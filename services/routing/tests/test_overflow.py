@@ -7,6 +7,7 @@ import pytest
 from services.routing import commands as c
 from services.routing import events as e
 from services.routing.configuration import Hours, Interval, Overflow, Step
+from services.routing.engine import timer_of
 from services.routing.tests.play import START, Play, S, kinds, only
 
 
@@ -92,6 +93,21 @@ def test_two_queues_that_point_at_each_other_do_not_spin() -> None:
     found = play.wait(1)
     assert kinds(found) == ["CallMoved"] * 10
     assert play.of("c1").queue_id == "a"
+
+
+def test_steps_of_one_moment_have_timers_of_their_own() -> None:
+    """A worker that has sent a timer takes the same timer for one that is not done yet."""
+    play = Play()
+    relax = step(5, Overflow.RELAX_SKILL, skill="fr")
+    play.queue("q", steps=(relax, step(5, Overflow.WIDEN_GROUPS)))
+    play.call("c1")
+    first = timer_of(play.pool, "acme/c1")
+    assert first is not None
+    play.tell(first.body, at=first.due)
+    second = timer_of(play.pool, "acme/c1")
+    assert second is not None
+    assert (second.due, second.body) == (first.due, first.body)
+    assert second != first
 
 
 def test_to_another_pool_once_however_often_it_is_told() -> None:
