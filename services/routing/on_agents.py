@@ -123,11 +123,9 @@ def start_wrap_up(turn: Turn, body: c.StartWrapUp) -> None:
     at = turn.time(agent=agent)
     if not agent.wrap_ups:
         turn.start_wrap_up(agent, None, at)
-    else:
-        for stream, wrap_up in agent.wrap_ups.items():
-            started_at = wrap_up.started_at
-            turn.start_wrap_up(agent, turn.pool.calls.get(stream), at)
-            agent.wrap_ups[stream].started_at = started_at
+    for stream, wrap_up in agent.wrap_ups.items():
+        seconds = turn.wrap_up_seconds(turn.pool.calls.get(stream))
+        wrap_up.ends_at = max(wrap_up.ends_at, at + seconds * c.SECOND)
     turn.next(agent, at)
 
 

@@ -265,16 +265,20 @@ class Turn:
 
     def start_wrap_up(self, agent: Agent, call: Call | None, at: int) -> None:
         """Where this queue has any; the caller goes on with `next`."""
-        settings = self.pool.settings
-        seconds = settings.wrap_up_seconds
-        if call is not None:
-            seconds = self.pool.queue(call.queue_key).config.wrap_up_seconds or seconds
+        seconds = self.wrap_up_seconds(call)
         if seconds < 0:
             return
         stream = call.stream_id if call else ""
         if call is not None and stream not in agent.wrap_ups:
             call.wrapping += 1
         agent.wrap_ups[stream] = WrapUp(at, at + seconds * SECOND)
+
+    def wrap_up_seconds(self, call: Call | None) -> int:
+        """None: of a call that is not here. Below zero: none."""
+        seconds = self.pool.settings.wrap_up_seconds
+        if call is not None:
+            seconds = self.pool.queue(call.queue_key).config.wrap_up_seconds or seconds
+        return seconds
 
     def end_wrap_ups(self, agent: Agent, at: int) -> None:
         for stream in list(agent.wrap_ups):

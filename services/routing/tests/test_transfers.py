@@ -4,6 +4,7 @@ import pytest
 
 from services.routing import commands as c
 from services.routing import events as e
+from services.routing.configuration import Hours, Overflow, Step
 from services.routing.engine import Rejected
 from services.routing.tests.play import Play, S, kinds, only
 
@@ -190,3 +191,15 @@ def test_who_is_not_on_the_call_can_do_nothing_with_it(play: Play) -> None:
     ):
         with pytest.raises(Rejected):
             play.tell(body)
+
+
+def test_more_wrap_up_for_a_call_that_has_gone_to_another_pool(play: Play) -> None:
+    gone = Step(action=Overflow.MOVE_TO_POOL, pool_id="there", queue_id="q")
+    play.queue("elsewhere", hours=Hours("UTC"), when_closed=gone)
+    found = play.tell(c.TransferCall("c1", "ann", queue_id="elsewhere"))
+    assert "CallMovedToPool" in kinds(found)
+    assert "acme/c1" not in play.pool.calls
+    play.wait(10)
+    assert kinds(play.tell(c.StartWrapUp("ann"))) == ["AgentWrapUpStarted"]
+    assert play.wait(29) == []
+    assert kinds(play.wait(1)) == ["AgentBecameAvailable"]
