@@ -108,7 +108,7 @@ class Routing:
         outside = trace_context.attach(trace.set_span_in_context(trace.INVALID_SPAN, Context()))
         try:
             await self._producer.send_many(
-                message for decision in decisions for message in _messages(decision)
+                message for decision in decisions for message in messages(decision)
             )
         finally:
             trace_context.detach(outside)
@@ -177,7 +177,8 @@ def timer_message(due: Due, recorded_at: int) -> Message:
     return Message(COMMANDS, pool_id.encode(), codec.encode_command(command))
 
 
-def _messages(decision: Decision) -> Iterator[Message]:
+def messages(decision: Decision) -> Iterator[Message]:
+    """What is published: always the same for the same decision."""
     for index, event in enumerate(decision.events):
         match event:
             case e.Sent(pool_id=pool_id):
