@@ -102,13 +102,22 @@ class Producer:
 
     async def deliver(self, message: Message) -> int:
         """Send one message at once; returns its offset when Kafka has acknowledged it."""
+        acknowledged = await (await self.post(message))
+        return int(acknowledged.offset)
+
+    async def post(self, message: Message) -> "asyncio.Future[Any]":
+        """Send one message at once; returns when it is in line behind those posted before it.
+
+        The future is done when Kafka has acknowledged it, or has failed. Waits while buffers are
+        full.
+        """
         topic, key, value, headers, timestamp_ms, partition = message
         headers = [*headers, *telemetry.trace_headers()]
-        acknowledged = await self.connection.send_and_wait(
+        acknowledged: asyncio.Future[Any] = await self.connection.send(
             topic, value, key, partition, timestamp_ms, headers
         )
-        telemetry.RECORDS_PRODUCED.add(1)
-        return int(acknowledged.offset)
+        acknowledged.add_done_callback(_count)
+        return acknowledged
 
     async def send_many(self, messages: Iterable[Message] | AsyncIterable[Message]) -> int:
         """Send all, in order per partition; returns their number when all are acknowledged.
@@ -210,6 +219,12 @@ class _Bulk:
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
+
+
+def _count(acknowledged: "asyncio.Future[Any]") -> None:
+    # Asked for its exception in any case, or one whose sender has gone would be logged as lost.
+    if not acknowledged.cancelled() and acknowledged.exception() is None:
+        telemetry.RECORDS_PRODUCED.add(1)
 
 
 @functools.lru_cache(maxsize=1 << 16)

@@ -390,6 +390,8 @@ AgentCommand = (
     | AcceptOffer
     | DeclineOffer
 )
+DesktopCommand = TransferCall | RequestHelp | CompleteTransfer | LeaveCall | AgentCommand
+"""What an agent's desktop says, for its agent."""
 TimerCommand = ExpireOffer | FinishWrapUp | AdvanceCall | LogOutLostAgent
 ClientCommand = ConfigureQueue | RemoveQueue | ConfigureClient
 """Configuration of one client's."""

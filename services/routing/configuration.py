@@ -7,6 +7,7 @@ same log gives the same answer on every machine.
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import IntEnum
@@ -260,6 +261,11 @@ def check_skills(field: str, skills: Skills) -> None:
     names = [skill for skill, _ in skills]
     if len(set(names)) < len(names):
         raise Invalid(field, "names a skill twice")
+
+
+def sorted_groups(groups: Iterable[str]) -> Groups:
+    """One order for equal groups, so that they are one key."""
+    return tuple(sorted(set(groups)))
 
 
 def check_groups(field: str, groups: Groups) -> None:

@@ -1,14 +1,20 @@
 """gRPC: the same reports as protobuf. See proto/relais/routing/v1/routing_service.proto."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 from relais.routing.v1 import routing_service_pb2 as pb
 
-from eventkit.rpc import Context, start_server, trace_of, unary
+from eventkit.rpc import Context, bidi, start_server, trace_of, unary
 from services.routing import commands as c
 from services.routing.codec import from_required, from_skills, from_timestamp
-from services.routing.service import Reports
+from services.routing.configuration import sorted_groups
+from services.routing.service import Posted, Reports
+
+MAX_POSTED = 1_000
+"""Reports of one stream that are on their way at once; the next one waits."""
 
 SERVICE = pb.DESCRIPTOR.services_by_name["RoutingService"].full_name
 
@@ -19,6 +25,7 @@ async def start_rpc(reports: Reports, address: str) -> tuple[grpc.aio.Server, in
     methods = {
         "ReportCall": unary(pb.ReportCallRequest, service.report_call),
         "ReportAgent": unary(pb.ReportAgentRequest, service.report_agent),
+        "Report": bidi(pb.ReportRequest, service.report),
         "ConfigurePool": unary(pb.ConfigurePoolRequest, service.configure_pool),
     }
     return await start_server(address, {SERVICE: methods}, invalid=(c.Invalid,))
@@ -33,27 +40,47 @@ class RoutingService:
     async def report_call(
         self, request: pb.ReportCallRequest, context: Context
     ) -> pb.ReportCallResponse:
-        command_id = await self._reports.put(
-            request.pool_id,
-            _call_report(request),
-            client_id=request.client_id,
-            occurred_at=_time(request),
-            actor=request.actor,
-            context=trace_of(context),
-        )
+        command_id = await self._reports.put(**_about_call(request), context=trace_of(context))
         return pb.ReportCallResponse(command_id=command_id)
 
     async def report_agent(
         self, request: pb.ReportAgentRequest, context: Context
     ) -> pb.ReportAgentResponse:
-        command_id = await self._reports.put(
-            request.pool_id,
-            _agent_report(request),
-            occurred_at=_time(request),
-            actor=request.agent_id,
-            context=trace_of(context),
-        )
+        command_id = await self._reports.put(**_about_agent(request), context=trace_of(context))
         return pb.ReportAgentResponse(command_id=command_id)
+
+    async def report(
+        self, requests: AsyncIterator[pb.ReportRequest], context: Context
+    ) -> AsyncIterator[pb.ReportResponse]:
+        """Reports are posted as they come, and answered as Kafka acknowledges them: in order."""
+        line: asyncio.Queue[Posted | c.Invalid | Exception | None] = asyncio.Queue(MAX_POSTED)
+        trace = trace_of(context)
+
+        async def post_all() -> None:
+            try:
+                async for request in requests:
+                    try:
+                        await line.put(await self._reports.post(**_about(request), context=trace))
+                    except c.Invalid as error:
+                        await line.put(error)
+                await line.put(None)
+            except Exception as error:
+                await line.put(error)
+
+        posting = asyncio.create_task(post_all())
+        try:
+            while (posted := await line.get()) is not None:
+                match posted:
+                    case Posted():
+                        command_id = await self._reports.acknowledged(posted)
+                        yield pb.ReportResponse(command_id=command_id)
+                    case c.Invalid(field=field, reason=reason):
+                        refused = pb.ReportResponse.Refused(field=field, reason=reason)
+                        yield pb.ReportResponse(refused=refused)
+                    case _:
+                        raise posted
+        finally:
+            posting.cancel()
 
     async def configure_pool(
         self, request: pb.ConfigurePoolRequest, context: Context
@@ -61,6 +88,36 @@ class RoutingService:
         body = c.ConfigurePool(request.offer_seconds, request.wrap_up_seconds, request.clock_speed)
         command_id = await self._reports.put(request.pool_id, body, context=trace_of(context))
         return pb.ConfigurePoolResponse(command_id=command_id)
+
+
+def _about(request: pb.ReportRequest) -> dict[str, Any]:
+    """What `Reports.put` is to know. Raises Invalid."""
+    match request.WhichOneof("report"):
+        case "call":
+            return _about_call(request.call)
+        case "agent":
+            return _about_agent(request.agent)
+        case _:
+            raise c.Invalid("report", "missing, or of a kind that this version does not know")
+
+
+def _about_call(request: pb.ReportCallRequest) -> dict[str, Any]:
+    return {
+        "pool_id": request.pool_id,
+        "body": _call_report(request),
+        "client_id": request.client_id,
+        "occurred_at": _time(request),
+        "actor": request.actor,
+    }
+
+
+def _about_agent(request: pb.ReportAgentRequest) -> dict[str, Any]:
+    return {
+        "pool_id": request.pool_id,
+        "body": _agent_report(request),
+        "occurred_at": _time(request),
+        "actor": request.actor,
+    }
 
 
 def _call_report(request: pb.ReportCallRequest) -> c.Body:
@@ -85,6 +142,33 @@ def _call_report(request: pb.ReportCallRequest) -> c.Body:
             return c.ReportCallConnected(call_id, request.connected.agent_id)
         case "ended":
             return c.ReportCallEnded(call_id)
+        case "held":
+            return c.ReportCallHeld(call_id)
+        case "resumed":
+            return c.ReportCallResumed(call_id)
+        case "callback_accepted":
+            return c.AcceptCallback(call_id)
+        case "callback_failed":
+            return c.ReportCallbackFailed(call_id, request.callback_failed.reason)
+        case "requeued":
+            return c.RequeueCall(call_id, request.requeued.reason)
+        case "transfer":
+            given = request.transfer
+            return c.TransferCall(call_id, given.agent_id, given.queue_id, given.to_agent_id)
+        case "help":
+            wanted = request.help
+            return c.RequestHelp(
+                call_id,
+                wanted.agent_id,
+                _enum(c.HelpKind, "help.kind", wanted.kind),
+                wanted.to_agent_id,
+                sorted_groups(wanted.groups),
+                from_required(wanted.required_skills),
+            )
+        case "complete_transfer":
+            return c.CompleteTransfer(call_id, request.complete_transfer.agent_id)
+        case "leave":
+            return c.LeaveCall(call_id, request.leave.agent_id)
         case _:
             raise c.Invalid("report", "missing, or of a kind that this version does not know")
 
@@ -93,7 +177,22 @@ def _agent_report(request: pb.ReportAgentRequest) -> c.Body:
     agent_id = request.agent_id
     match request.WhichOneof("report"):
         case "logged_in":
-            return c.LogInAgent(agent_id, from_skills(request.logged_in.skills))
+            there = request.logged_in
+            return c.LogInAgent(
+                agent_id,
+                from_skills(there.skills),
+                sorted_groups(there.groups),
+                there.site,
+                there.chats,
+                there.emails,
+            )
+        case "skills_changed":
+            able = request.skills_changed
+            return c.SetAgentSkills(agent_id, from_skills(able.skills), sorted_groups(able.groups))
+        case "connection_lost":
+            return c.ReportConnectionLost(agent_id)
+        case "connection_restored":
+            return c.ReportConnectionRestored(agent_id)
         case "available":
             return c.MakeAgentAvailable(agent_id)
         case "on_call":

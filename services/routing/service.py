@@ -6,11 +6,13 @@ acknowledged in time. The report may still arrive; sending it again is harmless.
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import replace
-from typing import TypeVar
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from aiokafka.errors import KafkaError
 from opentelemetry.context import Context
+from opentelemetry.trace import Span
 
 from eventkit import telemetry
 from eventkit.clock import Clock
@@ -27,6 +29,15 @@ AHEAD = 60 * c.SECOND
 """How far a report's clock may be ahead of ours."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A report on its way into the log, behind those that were posted before it."""
+
+    command_id: str
+    kind: str
+    acknowledged: "asyncio.Future[Any]"
 
 
 def clients_table(bootstrap: str) -> TopicTable[bool]:
@@ -57,25 +68,67 @@ class Reports:
     ) -> str:
         """Put a report into the log; returns its command's id once Kafka has acknowledged it.
 
-        occurred_at: microseconds since the epoch; None: now. context: the caller's trace.
+        occurred_at: microseconds since the epoch; None: now. actor: "" for a desktop: its agent.
+        context: the caller's trace.
         Raises commands.Invalid and Unavailable.
         """
+        with self._span(body, context) as span:
+            report = (pool_id, body, client_id, occurred_at, actor)
+            return await self.acknowledged(await self._post(span, *report))
+
+    async def post(
+        self,
+        pool_id: str,
+        body: c.Body,
+        *,
+        client_id: str = c.CENTRE,
+        occurred_at: int | None = None,
+        actor: str = "",
+        context: Context | None = None,
+    ) -> Posted:
+        """As `put`, for who sends the next report before this one is acknowledged."""
+        with self._span(body, context) as span:
+            return await self._post(span, pool_id, body, client_id, occurred_at, actor)
+
+    async def acknowledged(self, posted: Posted) -> str:
+        """The command's id, once Kafka has acknowledged it. Raises Unavailable."""
+        outcome = "unavailable"
+        try:
+            await self._in_time(posted.acknowledged)
+            outcome = "accepted"
+            return posted.command_id
+        finally:
+            metrics.REPORTS.add(1, {"outcome": outcome, "command": posted.kind})
+
+    def _span(self, body: c.Body, context: Context | None) -> AbstractContextManager[Span]:
+        name = f"report {type(body).__name__}"
+        return telemetry.tracer.start_as_current_span(name, context=context)
+
+    async def _post(
+        self,
+        span: Span,
+        pool_id: str,
+        body: c.Body,
+        client_id: str,
+        occurred_at: int | None,
+        actor: str,
+    ) -> Posted:
         kind = type(body).__name__
         outcome = "invalid"
-        with telemetry.tracer.start_as_current_span(f"report {kind}", context=context) as span:
-            try:
-                command = self._command(pool_id, body, client_id, occurred_at, actor)
-                span.set_attribute("relais.pool_id", pool_id)
-                span.set_attribute("relais.stream_id", command.correlation_id)
-                value = codec.encode_command(command)
-                if isinstance(body, c.CallCommand):
-                    await self._check_registered(client_id)
-                outcome = "unavailable"
-                await self._in_time(self._producer.deliver(Message(TOPIC, pool_id.encode(), value)))
-                outcome = "accepted"
-                return command.command_id
-            finally:
-                metrics.REPORTS.add(1, {"outcome": outcome, "command": kind})
+        try:
+            command = self._command(pool_id, body, client_id, occurred_at, actor)
+            span.set_attribute("relais.pool_id", pool_id)
+            span.set_attribute("relais.stream_id", command.correlation_id)
+            value = codec.encode_command(command)
+            if isinstance(body, c.CallCommand | c.ClientCommand):
+                await self._check_registered(client_id)
+            outcome = "unavailable"
+            message = Message(TOPIC, pool_id.encode(), value)
+            acknowledged = await self._in_time(self._producer.post(message))
+        except BaseException:
+            metrics.REPORTS.add(1, {"outcome": outcome, "command": kind})
+            raise
+        return Posted(command.command_id, kind, acknowledged)
 
     async def check_log(self) -> None:
         """Raise Unavailable when Kafka does not answer."""
@@ -87,6 +140,8 @@ class Reports:
         now = self._clock.now_us()
         if occurred_at is None:
             occurred_at = now
+        if not actor and isinstance(body, c.DesktopCommand):
+            actor = body.agent_id
         command = c.command_for(
             pool_id,
             body,

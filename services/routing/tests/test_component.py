@@ -26,6 +26,7 @@ from eventkit.records import Message
 from relaisctl.stack import Stack
 from services.routing import codec
 from services.routing import commands as c
+from services.routing.configuration import Overflow, Queue, Step
 from services.routing.tests.support import Published, Running, dead_letters, until
 
 pytestmark = pytest.mark.timeout(120)
@@ -194,6 +195,241 @@ async def test_a_call_over_grpc(
         assert "relais.routing.v1.RoutingService" in names
 
 
+async def test_holds_help_and_a_transfer_over_http(
+    http: httpx.AsyncClient, worker: Running, published: Published, pool: str
+) -> None:
+    ann, bob, stream = f"ann-{pool}", f"bob-{pool}", f"acme/{pool}-1"
+
+    async def agent(name: str, what: str, **report: Any) -> None:
+        told(await http.post(f"/v1/agents/{name}/{what}", json={"pool_id": pool} | report))
+
+    async def call(what: str, **report: Any) -> None:
+        told(await http.post(f"/v1/calls/{stream}/{what}", json={"pool_id": pool} | report))
+
+    async def accept(kind: str, name: str) -> None:
+        (offered,) = (
+            event for event in published.streams[stream] if event.WhichOneof("body") == kind
+        )
+        offer = getattr(offered, kind).offer_id
+        path = f"/v1/offers/{offer}/accept"
+        told(await http.post(path, json={"pool_id": pool, "agent_id": name}))
+
+    groups = {"groups": ["supervisors", "day"]}
+    settings = await http.put(f"/v1/pools/{pool}", json={"wrap_up_seconds": 600})
+    told(settings)
+    await agent(bob, "logged-in", **groups, site="lyon", chats=3, emails=2)
+    await agent(ann, "logged-in", skills=[{"skill": "fr", "level": 4}])
+    able = {"pool_id": pool, "skills": [{"skill": "fr", "level": 5}], "actor": "sue"}
+    told(await http.put(f"/v1/agents/{ann}/skills", json=able))
+    await agent(ann, "connection-lost")
+    await agent(ann, "connection-restored")
+    await agent(ann, "available")
+    await call("queued", queue_id="q", required_skills=[{"skill": "fr", "min_level": 5}])
+    await published.wait_for(stream, "arrived", "queued", "offered")
+    await accept("offered", ann)
+    await call("connected", agent_id=ann)
+    await call("held")
+    await call("resumed")
+    await agent(bob, "available")
+    await call("help", agent_id=ann, kind="consultation", groups=["supervisors"])
+    talking = ("arrived", "queued", "offered", "assigned", "connected", "held", "resumed")
+    await published.wait_for(stream, *talking, "help_requested", "help_offered")
+    await accept("help_offered", bob)
+    await call("complete-transfer", agent_id=ann)
+    await call("transfer", agent_id=bob, queue_id="other")
+    await call("abandoned")
+    helped = ("help_requested", "help_offered", "help_joined", "transferred")
+    await published.wait_for(stream, *talking, *helped, "transferred", "ended")
+    events = [event for event in published.streams[stream] if isinstance(event, CallEvent)]
+    assert events[7].meta.actor == ann
+    assert events[-2].transferred.queue_id == "other"
+    assert events[-1].ended.held.ToTimedelta() > timedelta(0)
+    await published.wait_for(
+        f"agent/{ann}",
+        *("logged_in", "skills_changed", "connection_lost", "connection_restored"),
+        *("became_available", "reserved", "became_busy", "wrap_up_started"),
+    )
+    told_in, changed = published.streams[f"agent/{bob}"][0], published.streams[f"agent/{ann}"][1]
+    assert isinstance(told_in, AgentEvent)
+    assert list(told_in.logged_in.groups) == ["day", "supervisors"]
+    assert (told_in.logged_in.chats, told_in.logged_in.site) == (3, "lyon")
+    assert changed.meta.actor == "sue"
+    await published.wait_for(f"pool/{pool}", "pool_configured")
+
+
+async def test_callbacks_and_requeues_over_grpc(
+    api: Running, worker: Running, published: Published, pool: str
+) -> None:
+    address = f"127.0.0.1:{api.environment['RELAIS_ROUTING_GRPC_PORT']}"
+    ann, stream = f"ann-{pool}", f"acme/{pool}-1"
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub: Any = RoutingServiceStub(channel)  # type: ignore[no-untyped-call]
+
+        async def agent(**report: Any) -> None:
+            request = pb.ReportAgentRequest(pool_id=pool, agent_id=ann, **report)
+            assert (await stub.ReportAgent(request)).command_id
+
+        async def call(**report: Any) -> None:
+            request = pb.ReportCallRequest(
+                client_id="acme", pool_id=pool, call_id=f"{pool}-1", actor="pbx", **report
+            )
+            assert (await stub.ReportCall(request)).command_id
+
+        async def accept() -> None:
+            offered = published.streams[stream][-1]
+            assert isinstance(offered, CallEvent)
+            await agent(offer_accepted={"offer_id": offered.offered.offer_id})
+
+        await call(queued={"queue_id": "q"})
+        await call(callback_accepted={})
+        await agent(logged_in={"groups": ["day"], "site": "lyon", "chats": 2})
+        await agent(skills_changed={"groups": ["night"]}, actor="sue")
+        await agent(connection_lost={})
+        await agent(connection_restored={})
+        await agent(available={})
+        seen = ["arrived", "queued", "callback_accepted", "offered"]
+        await published.wait_for(stream, *seen)
+        await accept()
+        await call(connected={})
+        await call(held={})
+        await call(resumed={})
+        await call(help={"agent_id": ann, "kind": "HELP_KIND_HELP"})
+        await call(leave={"agent_id": ann})
+        await call(requeued={"reason": "line lost"})
+        seen += ["assigned", "connected", "held", "resumed", "help_requested", "help_ended"]
+        await published.wait_for(stream, *seen, "requeued")
+        await agent(available={})
+        seen += ["requeued", "offered"]
+        await published.wait_for(stream, *seen)
+        await accept()
+        await call(callback_failed={"reason": "no answer"})
+        await published.wait_for(stream, *seen, "assigned", "callback_failed")
+        for report in (
+            {"transfer": {"agent_id": ann, "to_agent_id": f"bob-{pool}"}},
+            {"complete_transfer": {"agent_id": ann}},
+        ):
+            await call(**report)
+
+
+def about_call(pool: str, number: int, **report: Any) -> pb.ReportRequest:
+    name = f"{pool}-{number}"
+    at = {"seconds": int(time.time())}
+    return pb.ReportRequest(
+        call={"client_id": "acme", "pool_id": pool, "call_id": name, "occurred_at": at, **report}  # type: ignore[arg-type]
+    )
+
+
+async def test_a_stream_of_reports(
+    api: Running, worker: Running, published: Published, pool: str
+) -> None:
+    """All are sent before the first answer is read; each is answered, none overtakes another."""
+    calls = 300
+    reports = [
+        about_call(pool, number, **report)
+        for number in range(calls)
+        for report in ({"arrived": {}}, {"queued": {"queue_id": "q"}}, {"abandoned": {}})
+    ]
+    refused = {
+        10: (pb.ReportRequest(), "report"),
+        20: (about_call(pool, 0, ended={}, client_id="nobody"), "client_id"),
+        30: (pb.ReportRequest(agent={"pool_id": pool}), "report"),  # type: ignore[arg-type]
+        40: (pb.ReportRequest(agent={"pool_id": pool, "available": {}}), "agent_id"),  # type: ignore[arg-type]
+        50: (about_call(pool, 0, arrived={"channel": 99}), "arrived.channel"),
+    }
+    for place, (request, _) in refused.items():
+        reports.insert(place, request)
+    address = f"127.0.0.1:{api.environment['RELAIS_ROUTING_GRPC_PORT']}"
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub: Any = RoutingServiceStub(channel)  # type: ignore[no-untyped-call]
+        stream = stub.Report()
+        for report in reports:
+            await stream.write(report)
+        await stream.done_writing()
+        answers = [answer async for answer in stream]
+    assert len(answers) == len(reports)
+    fields = {
+        place: answer.refused.field
+        for place, answer in enumerate(answers)
+        if answer.WhichOneof("result") == "refused"
+    }
+    assert fields == {place: field for place, (_, field) in refused.items()}
+    assert all(answers[place].refused.reason for place in refused)
+    ids = {answer.command_id for answer in answers} - {""}
+    assert len(ids) == 3 * calls
+    streams = [f"acme/{pool}-{number}" for number in range(calls)]
+
+    async def all_there() -> bool:
+        await published.look()
+        return all(published.bodies(each) == ["arrived", "queued", "abandoned"] for each in streams)
+
+    await until(all_there, "every call, in order")
+
+
+async def test_a_stream_that_breaks_off(api: Running, pool: str) -> None:
+    """Rubbish ends it, after what came before was answered; so does a caller who goes away."""
+    address = f"127.0.0.1:{api.environment['RELAIS_ROUTING_GRPC_PORT']}"
+    async with grpc.aio.insecure_channel(address) as channel:
+        raw = channel.stream_stream("/relais.routing.v1.RoutingService/Report")
+        good = about_call(pool, 1, arrived={}).SerializeToString()
+        stream = raw(iter([good, b"\xff" * 50, good]))
+        assert await stream.read()
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stream.read()
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        stub: Any = RoutingServiceStub(channel)  # type: ignore[no-untyped-call]
+        stream = stub.Report()
+        for number in range(2_000):
+            await stream.write(about_call(pool, number, arrived={}))
+        stream.cancel()
+        stream = stub.Report()
+        await stream.write(about_call(pool, 1, arrived={}))
+        assert (await stream.read()).command_id
+
+
+async def test_a_call_goes_to_another_pool(
+    bootstrap: str, worker: Running, published: Published, pool: str
+) -> None:
+    """It is in the other one's log when the first one's events are out; reports find it."""
+    now = SystemClock().now_us()
+    other = f"{pool}-west"
+    step = Step(1, Overflow.MOVE_TO_POOL, queue_id="west", pool_id=other)
+    bodies: list[c.Body] = [
+        c.ConfigureQueue(Queue("q", steps=(step,))),
+        c.QueueCall(f"{pool}-1", "q", 4),
+    ]
+
+    async def tell(body: c.Body) -> None:
+        at = SystemClock().now_us()
+        made = c.command_for(
+            pool,
+            body,
+            command_id=codec.command_id(pool, "acme", at, body),
+            client_id="acme",
+            occurred_at=at,
+            recorded_at=now,
+            actor="pbx",
+        )
+        await producer.deliver(
+            Message("routing-commands", pool.encode(), codec.encode_command(made))
+        )
+
+    stream = f"acme/{pool}-1"
+    async with Producer(bootstrap) as producer:
+        for body in bodies:
+            await tell(body)
+        await published.wait_for(f"pool/{pool}", "queue_configured")
+        moved = ("arrived", "queued", "moved_to_pool", "taken_over")
+        await published.wait_for(stream, *moved)
+        # Who reports it need not know where it is.
+        await tell(c.ReportCallAbandoned(f"{pool}-1"))
+        await published.wait_for(stream, *moved, "abandoned")
+    events = published.streams[stream]
+    assert isinstance(events[3], CallEvent)
+    assert events[3].taken_over.from_pool_id == pool
+    assert events[3].taken_over.pool_id == other
+    assert events[4].meta.actor == "pbx"
+
+
 REFUSED_CALLS: list[tuple[dict[str, Any], str]] = [
     ({}, "report"),
     ({"client_id": "nobody", "ended": {}}, "client_id"),
@@ -205,6 +441,15 @@ REFUSED_CALLS: list[tuple[dict[str, Any], str]] = [
     ({"occurred_at": {"seconds": -1}, "ended": {}}, "occurred_at"),
     ({"occurred_at": {"seconds": 2**62}, "ended": {}}, "occurred_at"),
     ({"arrived": {"channel": 99}}, "arrived.channel"),
+    ({"transfer": {"agent_id": "ann"}}, "queue_id"),
+    ({"transfer": {"agent_id": "ann", "queue_id": "q", "to_agent_id": "bob"}}, "queue_id"),
+    ({"help": {"agent_id": "ann"}}, "kind"),
+    ({"help": {"agent_id": "ann", "kind": 99}}, "help.kind"),
+    ({"help": {"agent_id": "ann", "kind": 1, "groups": ["a/b"]}}, "groups"),
+    ({"complete_transfer": {}}, "agent_id"),
+    ({"leave": {}}, "agent_id"),
+    ({"requeued": {"reason": "x" * 201}}, "reason"),
+    ({"callback_failed": {"reason": "a\x00"}}, "reason"),
     ({"queued": {"queue_id": ""}}, "queue_id"),
     ({"queued": {"queue_id": "q", "required_skills": [{"skill": "x"}]}}, "required_skills"),
 ]
@@ -241,12 +486,20 @@ async def test_what_grpc_refuses(api: Running) -> None:
 ENDPOINTS = [
     *[
         ("POST", f"/v1/calls/acme/c1/{what}")
-        for what in ("arrived", "queued", "abandoned", "connected", "ended")
+        for what in (
+            *("arrived", "queued", "abandoned", "connected", "ended", "held", "resumed"),
+            *("callback-accepted", "callback-failed", "requeued"),
+            *("transfer", "help", "complete-transfer", "leave"),
+        )
     ],
     *[
         ("POST", f"/v1/agents/ann/{what}")
-        for what in ("logged-in", "available", "on-call", "on-break", "wrap-up", "logged-out")
+        for what in (
+            *("logged-in", "available", "on-call", "on-break", "wrap-up", "logged-out"),
+            *("connection-lost", "connection-restored"),
+        )
     ],
+    ("PUT", "/v1/agents/ann/skills"),
     *[("POST", f"/v1/offers/o1/{what}") for what in ("accept", "decline")],
     ("PUT", "/v1/pools/p1"),
 ]
@@ -299,7 +552,9 @@ async def test_rubbish_on_every_endpoint(http: httpx.AsyncClient, method: str, p
     if not path.endswith("p1"):
         bad = path.replace("c1", "%00").replace("ann", "%ff").replace("o1", "a%20b")
         valid = {"pool_id": "p1", "agent_id": "ann", "queue_id": "q"}
-        wanted = {"accept": ("agent_id",), "decline": ("agent_id",), "queued": ("queue_id",)}
+        wanted = {"queued": ("queue_id",), "transfer": ("agent_id", "queue_id")} | dict.fromkeys(
+            ("accept", "decline", "help", "complete-transfer", "leave"), ("agent_id",)
+        )
         names = ("pool_id", *wanted.get(path.rpartition("/")[2], ()))
         is_problem(await http.request(method, bad, json={name: valid[name] for name in names}), 422)
 
@@ -316,6 +571,11 @@ async def test_refused_over_http_with_the_field(http: httpx.AsyncClient) -> None
             "required_skills.0.min_level",
         ),
         ("/v1/calls/acme/c1/arrived", {"pool_id": "p", "channel": "telepathy"}, "channel"),
+        ("/v1/calls/acme/c1/transfer", {"pool_id": "p", "agent_id": "ann"}, "queue_id"),
+        ("/v1/calls/acme/c1/help", {"pool_id": "p", "agent_id": "a", "kind": "prayer"}, "kind"),
+        ("/v1/agents/ann/logged-in", {"pool_id": "p", "groups": ["a/b"]}, "groups"),
+        ("/v1/agents/ann/logged-in", {"pool_id": "p", "chats": 51}, "chats"),
+        ("/v1/agents/ann/available", {"pool_id": "p", "actor": "a/b"}, "actor"),
     ):
         content = is_problem(await http.post(path, json=body), 422)
         assert content["errors"][0]["field"] == field
@@ -421,7 +681,13 @@ async def test_a_broker_that_does_not_answer(
                 with pytest.raises(grpc.aio.AioRpcError) as refused:
                     await stub.ReportAgent(request, timeout=timeout)
                 assert refused.value.code() is code
-        assert time.monotonic() - began < 12
+            stream = stub.Report()
+            for number in range(3):
+                await stream.write(about_call(pool, number, arrived={}))
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await stream.read()
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert time.monotonic() - began < 15
     finally:
         os.kill(broker.pid, signal.SIGCONT)
 

@@ -28,6 +28,80 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class ReportRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def call(self) -> Global___ReportCallRequest: ...
+    @_builtins.property
+    def agent(self) -> Global___ReportAgentRequest: ...
+    def __init__(
+        self,
+        *,
+        call: Global___ReportCallRequest | None = ...,
+        agent: Global___ReportAgentRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "call", b"call", "report", b"report"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "call", b"call", "report", b"report"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_report: _TypeAlias = _typing.Literal["call", "agent"]  # noqa: Y015
+    _WhichOneofArgType_report: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_report) -> _WhichOneofReturnType_report | None: ...
+
+Global___ReportRequest: _TypeAlias = ReportRequest  # noqa: Y015
+
+@_typing.final
+class ReportResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Refused(_message.Message):
+        """What INVALID_ARGUMENT says of a single report."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        FIELD_FIELD_NUMBER: _builtins.int
+        REASON_FIELD_NUMBER: _builtins.int
+        field: _builtins.str
+        reason: _builtins.str
+        def __init__(
+            self,
+            *,
+            field: _builtins.str = ...,
+            reason: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "reason", b"reason"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    COMMAND_ID_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    command_id: _builtins.str
+    """The id of the command in the log."""
+    @_builtins.property
+    def refused(self) -> Global___ReportResponse.Refused: ...
+    def __init__(
+        self,
+        *,
+        command_id: _builtins.str = ...,
+        refused: Global___ReportResponse.Refused | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command_id", b"command_id", "refused", b"refused", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command_id", b"command_id", "refused", b"refused", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["command_id", "refused"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___ReportResponse: _TypeAlias = ReportResponse  # noqa: Y015
+
+@_typing.final
 class ReportCallRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -124,6 +198,187 @@ class ReportCallRequest(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class Held(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        def __init__(
+            self,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Resumed(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        def __init__(
+            self,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class CallbackAccepted(_message.Message):
+        """The customer hangs up and will be called; the call keeps its place."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        def __init__(
+            self,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class CallbackFailed(_message.Message):
+        """The customer could not be reached; tried again later."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        REASON_FIELD_NUMBER: _builtins.int
+        reason: _builtins.str
+        def __init__(
+            self,
+            *,
+            reason: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Requeued(_message.Message):
+        """The agent's line has gone, the customer is still there."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        REASON_FIELD_NUMBER: _builtins.int
+        reason: _builtins.str
+        def __init__(
+            self,
+            *,
+            reason: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Transfer(_message.Message):
+        """The agent gives the call away without talking first."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        AGENT_ID_FIELD_NUMBER: _builtins.int
+        QUEUE_ID_FIELD_NUMBER: _builtins.int
+        TO_AGENT_ID_FIELD_NUMBER: _builtins.int
+        agent_id: _builtins.str
+        """Who has the call."""
+        queue_id: _builtins.str
+        """A queue of the client or an agent, and not both."""
+        to_agent_id: _builtins.str
+        def __init__(
+            self,
+            *,
+            agent_id: _builtins.str = ...,
+            queue_id: _builtins.str = ...,
+            to_agent_id: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "queue_id", b"queue_id", "to_agent_id", b"to_agent_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Help(_message.Message):
+        """The agent asks somebody onto the call: an agent, or whoever is free of these groups with these
+        skills. HELP without any goes to the pool's help_groups.
+        """
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        AGENT_ID_FIELD_NUMBER: _builtins.int
+        KIND_FIELD_NUMBER: _builtins.int
+        TO_AGENT_ID_FIELD_NUMBER: _builtins.int
+        GROUPS_FIELD_NUMBER: _builtins.int
+        REQUIRED_SKILLS_FIELD_NUMBER: _builtins.int
+        agent_id: _builtins.str
+        """Who has the call."""
+        kind: _events_pb2.HelpKind.ValueType
+        to_agent_id: _builtins.str
+        @_builtins.property
+        def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+        @_builtins.property
+        def required_skills(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.RequiredSkill]: ...
+        def __init__(
+            self,
+            *,
+            agent_id: _builtins.str = ...,
+            kind: _events_pb2.HelpKind.ValueType = ...,
+            to_agent_id: _builtins.str = ...,
+            groups: _abc.Iterable[_builtins.str] | None = ...,
+            required_skills: _abc.Iterable[_events_pb2.RequiredSkill] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "groups", b"groups", "kind", b"kind", "required_skills", b"required_skills", "to_agent_id", b"to_agent_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class CompleteTransfer(_message.Message):
+        """The call becomes the consulted agent's."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        AGENT_ID_FIELD_NUMBER: _builtins.int
+        agent_id: _builtins.str
+        """Who has had it."""
+        def __init__(
+            self,
+            *,
+            agent_id: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Leave(_message.Message):
+        """A helper leaves the call, or who has it takes a request back."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        AGENT_ID_FIELD_NUMBER: _builtins.int
+        agent_id: _builtins.str
+        def __init__(
+            self,
+            *,
+            agent_id: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CLIENT_ID_FIELD_NUMBER: _builtins.int
     POOL_ID_FIELD_NUMBER: _builtins.int
     CALL_ID_FIELD_NUMBER: _builtins.int
@@ -134,13 +389,22 @@ class ReportCallRequest(_message.Message):
     ABANDONED_FIELD_NUMBER: _builtins.int
     CONNECTED_FIELD_NUMBER: _builtins.int
     ENDED_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    RESUMED_FIELD_NUMBER: _builtins.int
+    CALLBACK_ACCEPTED_FIELD_NUMBER: _builtins.int
+    CALLBACK_FAILED_FIELD_NUMBER: _builtins.int
+    REQUEUED_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    HELP_FIELD_NUMBER: _builtins.int
+    COMPLETE_TRANSFER_FIELD_NUMBER: _builtins.int
+    LEAVE_FIELD_NUMBER: _builtins.int
     client_id: _builtins.str
     pool_id: _builtins.str
     """The pool that the call's queue belongs to."""
     call_id: _builtins.str
     """Unique within the client, chosen by the telephone system."""
     actor: _builtins.str
-    """The telephone system's own name, for the record."""
+    """The telephone system's own name, for the record. Empty: the agent, where it is one's desktop."""
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp:
         """When it happened. At most a minute ahead of this machine's clock. Unset: now."""
@@ -155,6 +419,24 @@ class ReportCallRequest(_message.Message):
     def connected(self) -> Global___ReportCallRequest.Connected: ...
     @_builtins.property
     def ended(self) -> Global___ReportCallRequest.Ended: ...
+    @_builtins.property
+    def held(self) -> Global___ReportCallRequest.Held: ...
+    @_builtins.property
+    def resumed(self) -> Global___ReportCallRequest.Resumed: ...
+    @_builtins.property
+    def callback_accepted(self) -> Global___ReportCallRequest.CallbackAccepted: ...
+    @_builtins.property
+    def callback_failed(self) -> Global___ReportCallRequest.CallbackFailed: ...
+    @_builtins.property
+    def requeued(self) -> Global___ReportCallRequest.Requeued: ...
+    @_builtins.property
+    def transfer(self) -> Global___ReportCallRequest.Transfer: ...
+    @_builtins.property
+    def help(self) -> Global___ReportCallRequest.Help: ...
+    @_builtins.property
+    def complete_transfer(self) -> Global___ReportCallRequest.CompleteTransfer: ...
+    @_builtins.property
+    def leave(self) -> Global___ReportCallRequest.Leave: ...
     def __init__(
         self,
         *,
@@ -168,12 +450,21 @@ class ReportCallRequest(_message.Message):
         abandoned: Global___ReportCallRequest.Abandoned | None = ...,
         connected: Global___ReportCallRequest.Connected | None = ...,
         ended: Global___ReportCallRequest.Ended | None = ...,
+        held: Global___ReportCallRequest.Held | None = ...,
+        resumed: Global___ReportCallRequest.Resumed | None = ...,
+        callback_accepted: Global___ReportCallRequest.CallbackAccepted | None = ...,
+        callback_failed: Global___ReportCallRequest.CallbackFailed | None = ...,
+        requeued: Global___ReportCallRequest.Requeued | None = ...,
+        transfer: Global___ReportCallRequest.Transfer | None = ...,
+        help: Global___ReportCallRequest.Help | None = ...,
+        complete_transfer: Global___ReportCallRequest.CompleteTransfer | None = ...,
+        leave: Global___ReportCallRequest.Leave | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["abandoned", b"abandoned", "arrived", b"arrived", "connected", b"connected", "ended", b"ended", "occurred_at", b"occurred_at", "queued", b"queued", "report", b"report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["abandoned", b"abandoned", "arrived", b"arrived", "callback_accepted", b"callback_accepted", "callback_failed", b"callback_failed", "complete_transfer", b"complete_transfer", "connected", b"connected", "ended", b"ended", "held", b"held", "help", b"help", "leave", b"leave", "occurred_at", b"occurred_at", "queued", b"queued", "report", b"report", "requeued", b"requeued", "resumed", b"resumed", "transfer", b"transfer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abandoned", b"abandoned", "actor", b"actor", "arrived", b"arrived", "call_id", b"call_id", "client_id", b"client_id", "connected", b"connected", "ended", b"ended", "occurred_at", b"occurred_at", "pool_id", b"pool_id", "queued", b"queued", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abandoned", b"abandoned", "actor", b"actor", "arrived", b"arrived", "call_id", b"call_id", "callback_accepted", b"callback_accepted", "callback_failed", b"callback_failed", "client_id", b"client_id", "complete_transfer", b"complete_transfer", "connected", b"connected", "ended", b"ended", "held", b"held", "help", b"help", "leave", b"leave", "occurred_at", b"occurred_at", "pool_id", b"pool_id", "queued", b"queued", "report", b"report", "requeued", b"requeued", "resumed", b"resumed", "transfer", b"transfer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_report: _TypeAlias = _typing.Literal["arrived", "queued", "abandoned", "connected", "ended"]  # noqa: Y015
+    _WhichOneofReturnType_report: _TypeAlias = _typing.Literal["arrived", "queued", "abandoned", "connected", "ended", "held", "resumed", "callback_accepted", "callback_failed", "requeued", "transfer", "help", "complete_transfer", "leave"]  # noqa: Y015
     _WhichOneofArgType_report: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_report) -> _WhichOneofReturnType_report | None: ...
 
@@ -208,16 +499,85 @@ class ReportAgentRequest(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
         SKILLS_FIELD_NUMBER: _builtins.int
+        GROUPS_FIELD_NUMBER: _builtins.int
+        SITE_FIELD_NUMBER: _builtins.int
+        CHATS_FIELD_NUMBER: _builtins.int
+        EMAILS_FIELD_NUMBER: _builtins.int
+        site: _builtins.str
+        """Where the agent's telephone is."""
+        chats: _builtins.int
+        """How many at a time; 0: one."""
+        emails: _builtins.int
         @_builtins.property
-        def skills(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2_1.Skill]: ...
+        def skills(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2_1.Skill]:
+            """Without skills and groups: those that the agent was last given."""
+
+        @_builtins.property
+        def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
         def __init__(
             self,
             *,
             skills: _abc.Iterable[_events_pb2_1.Skill] | None = ...,
+            groups: _abc.Iterable[_builtins.str] | None = ...,
+            site: _builtins.str = ...,
+            chats: _builtins.int = ...,
+            emails: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["skills", b"skills"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["chats", b"chats", "emails", b"emails", "groups", b"groups", "site", b"site", "skills", b"skills"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class SkillsChanged(_message.Message):
+        """A supervisor's: holds from the next offer on, whatever the agent is doing."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        SKILLS_FIELD_NUMBER: _builtins.int
+        GROUPS_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def skills(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2_1.Skill]: ...
+        @_builtins.property
+        def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+        def __init__(
+            self,
+            *,
+            skills: _abc.Iterable[_events_pb2_1.Skill] | None = ...,
+            groups: _abc.Iterable[_builtins.str] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "skills", b"skills"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class ConnectionLost(_message.Message):
+        """The desktop is gone: no offers, and a log-out unless it comes back in time."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        def __init__(
+            self,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class ConnectionRestored(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        def __init__(
+            self,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -338,6 +698,7 @@ class ReportAgentRequest(_message.Message):
     POOL_ID_FIELD_NUMBER: _builtins.int
     AGENT_ID_FIELD_NUMBER: _builtins.int
     OCCURRED_AT_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
     LOGGED_IN_FIELD_NUMBER: _builtins.int
     AVAILABLE_FIELD_NUMBER: _builtins.int
     ON_CALL_FIELD_NUMBER: _builtins.int
@@ -346,8 +707,13 @@ class ReportAgentRequest(_message.Message):
     LOGGED_OUT_FIELD_NUMBER: _builtins.int
     OFFER_ACCEPTED_FIELD_NUMBER: _builtins.int
     OFFER_DECLINED_FIELD_NUMBER: _builtins.int
+    SKILLS_CHANGED_FIELD_NUMBER: _builtins.int
+    CONNECTION_LOST_FIELD_NUMBER: _builtins.int
+    CONNECTION_RESTORED_FIELD_NUMBER: _builtins.int
     pool_id: _builtins.str
     agent_id: _builtins.str
+    actor: _builtins.str
+    """Who says so, for the record. Empty: the agent."""
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp:
         """When it happened. At most a minute ahead of this machine's clock. Unset: now."""
@@ -368,12 +734,19 @@ class ReportAgentRequest(_message.Message):
     def offer_accepted(self) -> Global___ReportAgentRequest.OfferAccepted: ...
     @_builtins.property
     def offer_declined(self) -> Global___ReportAgentRequest.OfferDeclined: ...
+    @_builtins.property
+    def skills_changed(self) -> Global___ReportAgentRequest.SkillsChanged: ...
+    @_builtins.property
+    def connection_lost(self) -> Global___ReportAgentRequest.ConnectionLost: ...
+    @_builtins.property
+    def connection_restored(self) -> Global___ReportAgentRequest.ConnectionRestored: ...
     def __init__(
         self,
         *,
         pool_id: _builtins.str = ...,
         agent_id: _builtins.str = ...,
         occurred_at: _timestamp_pb2.Timestamp | None = ...,
+        actor: _builtins.str = ...,
         logged_in: Global___ReportAgentRequest.LoggedIn | None = ...,
         available: Global___ReportAgentRequest.Available | None = ...,
         on_call: Global___ReportAgentRequest.OnCall | None = ...,
@@ -382,12 +755,15 @@ class ReportAgentRequest(_message.Message):
         logged_out: Global___ReportAgentRequest.LoggedOut | None = ...,
         offer_accepted: Global___ReportAgentRequest.OfferAccepted | None = ...,
         offer_declined: Global___ReportAgentRequest.OfferDeclined | None = ...,
+        skills_changed: Global___ReportAgentRequest.SkillsChanged | None = ...,
+        connection_lost: Global___ReportAgentRequest.ConnectionLost | None = ...,
+        connection_restored: Global___ReportAgentRequest.ConnectionRestored | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "logged_in", b"logged_in", "logged_out", b"logged_out", "occurred_at", b"occurred_at", "offer_accepted", b"offer_accepted", "offer_declined", b"offer_declined", "on_break", b"on_break", "on_call", b"on_call", "report", b"report", "wrap_up", b"wrap_up"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "connection_lost", b"connection_lost", "connection_restored", b"connection_restored", "logged_in", b"logged_in", "logged_out", b"logged_out", "occurred_at", b"occurred_at", "offer_accepted", b"offer_accepted", "offer_declined", b"offer_declined", "on_break", b"on_break", "on_call", b"on_call", "report", b"report", "skills_changed", b"skills_changed", "wrap_up", b"wrap_up"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "available", b"available", "logged_in", b"logged_in", "logged_out", b"logged_out", "occurred_at", b"occurred_at", "offer_accepted", b"offer_accepted", "offer_declined", b"offer_declined", "on_break", b"on_break", "on_call", b"on_call", "pool_id", b"pool_id", "report", b"report", "wrap_up", b"wrap_up"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "agent_id", b"agent_id", "available", b"available", "connection_lost", b"connection_lost", "connection_restored", b"connection_restored", "logged_in", b"logged_in", "logged_out", b"logged_out", "occurred_at", b"occurred_at", "offer_accepted", b"offer_accepted", "offer_declined", b"offer_declined", "on_break", b"on_break", "on_call", b"on_call", "pool_id", b"pool_id", "report", b"report", "skills_changed", b"skills_changed", "wrap_up", b"wrap_up"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_report: _TypeAlias = _typing.Literal["logged_in", "available", "on_call", "on_break", "wrap_up", "logged_out", "offer_accepted", "offer_declined"]  # noqa: Y015
+    _WhichOneofReturnType_report: _TypeAlias = _typing.Literal["logged_in", "available", "on_call", "on_break", "wrap_up", "logged_out", "offer_accepted", "offer_declined", "skills_changed", "connection_lost", "connection_restored"]  # noqa: Y015
     _WhichOneofArgType_report: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_report) -> _WhichOneofReturnType_report | None: ...
 

@@ -44,6 +44,11 @@ class RoutingServiceStub:
                 request_serializer=relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportAgentRequest.SerializeToString,
                 response_deserializer=relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportAgentResponse.FromString,
                 _registered_method=True)
+        self.Report = channel.stream_stream(
+                '/relais.routing.v1.RoutingService/Report',
+                request_serializer=relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportRequest.SerializeToString,
+                response_deserializer=relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportResponse.FromString,
+                _registered_method=True)
         self.ConfigurePool = channel.unary_unary(
                 '/relais.routing.v1.RoutingService/ConfigurePool',
                 request_serializer=relais_dot_routing_dot_v1_dot_routing__service__pb2.ConfigurePoolRequest.SerializeToString,
@@ -68,6 +73,18 @@ class RoutingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Report(self, request_iterator, context):
+        """Many reports, for telephone systems: each is answered, in order, and many may be on their way at
+        once. Reports about one pool go into the log in the order of the stream.
+
+        A refusal concerns its report alone, and the stream goes on. Where the log does not acknowledge,
+        the stream ends with UNAVAILABLE: send all reports that have no answer again, in their order, on
+        a new stream. That is harmless where they say when it happened.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ConfigurePool(self, request, context):
         """Sets what holds for a whole pool.
         """
@@ -87,6 +104,11 @@ def add_RoutingServiceServicer_to_server(servicer, server):
                     servicer.ReportAgent,
                     request_deserializer=relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportAgentRequest.FromString,
                     response_serializer=relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportAgentResponse.SerializeToString,
+            ),
+            'Report': grpc.stream_stream_rpc_method_handler(
+                    servicer.Report,
+                    request_deserializer=relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportRequest.FromString,
+                    response_serializer=relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportResponse.SerializeToString,
             ),
             'ConfigurePool': grpc.unary_unary_rpc_method_handler(
                     servicer.ConfigurePool,
@@ -148,6 +170,33 @@ class RoutingService:
             '/relais.routing.v1.RoutingService/ReportAgent',
             relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportAgentRequest.SerializeToString,
             relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportAgentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Report(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/relais.routing.v1.RoutingService/Report',
+            relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportRequest.SerializeToString,
+            relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportResponse.FromString,
             options,
             channel_credentials,
             insecure,
