@@ -204,10 +204,12 @@ def encode_sent(command: c.Command, index: int, sent: e.Sent) -> bytes:
     A RoutingCommand for routing-commands, whose key is sent.pool_id. Always the same for the same.
     """
     decided = isinstance(sent.body, c.TakeOverCall)
+    own = derived_id("sent", command.pool_id, command.command_id, index)
     made = c.command_for(
         sent.pool_id,
         sent.body,
-        command_id=derived_id("sent", command.pool_id, command.command_id, index),
+        # A report that is sent on is the same report: its repeats are recognised in both pools.
+        command_id=own if decided else command.command_id,
         client_id=sent.client_id,
         occurred_at=sent.occurred_at,
         recorded_at=command.recorded_at,

@@ -358,6 +358,17 @@ class TakeOverCall:
     customer_id: str = ""
     answered: bool = False
     """An agent has talked to the customer before."""
+    requeued_at: int = 0
+    """When it began to wait again, after it had been answered."""
+    talked: int = 0
+    held: int = 0
+    callback: bool = False
+    """The customer has hung up and will be called."""
+    attempts: int = 0
+    moves: int = 0
+    helps_made: int = 0
+    done: tuple[str, ...] = ()
+    """The last commands that would do something again if they were repeated."""
 
 
 CallCommand = (
@@ -461,6 +472,12 @@ _RANGES = {
     "version": (0, 2**62),
     "arrived_at": (0, LAST_TIME),
     "queued_at": (0, LAST_TIME),
+    "requeued_at": (0, LAST_TIME),
+    "talked": (0, LAST_TIME),
+    "held": (0, LAST_TIME),
+    "attempts": (0, INT32_MAX),
+    "moves": (0, INT32_MAX),
+    "helps_made": (0, 999_999_999),
 }
 
 

@@ -96,8 +96,16 @@ def take_over(turn: Turn, body: c.TakeOverCall) -> None:
         channel=body.channel,
         customer_id=body.customer_id,
         answered=body.answered,
-        requeued_at=at if body.answered else 0,
+        requeued_at=body.requeued_at or (at if body.answered else 0),
         asked=(body.queue_id, body.priority, body.required_skills),
+        talked=body.talked,
+        held=body.held,
+        callback=body.callback,
+        attempts=body.attempts,
+        moves=body.moves,
+        helps_made=body.helps_made,
+        done=body.done,
+        wrapping=sum(stream in agent.wrap_ups for agent in pool.agents.values()) if moved else 0,
     )
     pool.calls[stream] = call
     state = turn.enter_queue(call, body.queue_id, at)

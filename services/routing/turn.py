@@ -18,7 +18,7 @@ REPORTS_KEPT = 16
 DONE_KEPT = 16
 """How many of a call's commands are remembered that would do something again."""
 MOVES = 10
-"""How often a call may go from queue to queue by overflow: rules can point at each other."""
+"""How often overflow may take a call to another queue or pool: rules can point at each other."""
 
 TALKING = (CallState.ASSIGNED, CallState.CONNECTED)
 
@@ -380,10 +380,12 @@ class Turn:
                     call.any_group = True
                 named = ", ".join(step.groups) or "everybody"
                 self._relaxed(call, at, f"served by {named} too")
-            case Overflow.MOVE_TO_QUEUE:
-                self._move_to_queue(call, step.queue_id, number, at)
-            case Overflow.MOVE_TO_POOL:
+            case Overflow.MOVE_TO_QUEUE | Overflow.MOVE_TO_POOL if call.moves >= MOVES:
+                self.wait(call)
+            case Overflow.MOVE_TO_POOL if step.pool_id != self.pool.pool_id:
                 self._move_to_pool(call, step, at)
+            case Overflow.MOVE_TO_QUEUE | Overflow.MOVE_TO_POOL:
+                self._move_to_queue(call, step.queue_id, number, at)
             case Overflow.OFFER_CALLBACK:
                 ahead = self.pool.queue(call.queue_key).waiting
                 estimate = self.pool.queue(call.queue_key).pace.estimate(ahead)
@@ -399,9 +401,6 @@ class Turn:
         self.wait(call)
 
     def _move_to_queue(self, call: Call, queue_id: str, step: int, at: int) -> None:
-        if call.moves >= MOVES:
-            self.wait(call)
-            return
         call.moves += 1
         before = call.queue_id
         state = self.enter_queue(call, queue_id, at)
@@ -418,6 +417,7 @@ class Turn:
             self.take_step(call, state.config.when_closed, at, "closed")
 
     def _move_to_pool(self, call: Call, step: Step, at: int) -> None:
+        call.moves += 1
         before = call.queue_id
         moved = e.CallMovedToPool(before, step.pool_id, step.queue_id)
         self.emit_call(call, at, moved)
@@ -434,6 +434,14 @@ class Turn:
             call.channel,
             call.customer_id,
             call.answered,
+            call.requeued_at,
+            call.talked,
+            call.held,
+            call.callback,
+            call.attempts,
+            call.moves,
+            call.helps_made,
+            call.done,
         )
         self.events.append(e.Sent(step.pool_id, call.client_id, call.at, take_over))
         self.pool.finish(call, self.now)

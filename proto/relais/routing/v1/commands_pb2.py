@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from relais.agents.v1 import events_pb2 as relais_dot_agents_dot_v1_dot_events__pb2
 from relais.calls.v1 import events_pb2 as relais_dot_calls_dot_v1_dot_events__pb2
@@ -29,81 +30,81 @@ from relais.event.v1 import meta_pb2 as relais_dot_event_dot_v1_dot_meta__pb2
 from relais.pools.v1 import events_pb2 as relais_dot_pools_dot_v1_dot_events__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n relais/routing/v1/commands.proto\x12\x11relais.routing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1drelais/agents/v1/events.proto\x1a\x1crelais/calls/v1/events.proto\x1a\x1arelais/event/v1/meta.proto\x1a\x1crelais/pools/v1/events.proto\"\x9a\x11\n\x0eRoutingCommand\x12(\n\x04meta\x18\x01 \x01(\x0b\x32\x1a.relais.event.v1.EventMeta\x12\x0f\n\x07pool_id\x18\x02 \x01(\t\x12\x43\n\x13report_call_arrived\x18\n \x01(\x0b\x32$.relais.routing.v1.ReportCallArrivedH\x00\x12\x32\n\nqueue_call\x18\x0b \x01(\x0b\x32\x1c.relais.routing.v1.QueueCallH\x00\x12G\n\x15report_call_abandoned\x18\x0c \x01(\x0b\x32&.relais.routing.v1.ReportCallAbandonedH\x00\x12G\n\x15report_call_connected\x18\r \x01(\x0b\x32&.relais.routing.v1.ReportCallConnectedH\x00\x12?\n\x11report_call_ended\x18\x0e \x01(\x0b\x32\".relais.routing.v1.ReportCallEndedH\x00\x12=\n\x10report_call_held\x18\x0f \x01(\x0b\x32!.relais.routing.v1.ReportCallHeldH\x00\x12\x43\n\x13report_call_resumed\x18\x10 \x01(\x0b\x32$.relais.routing.v1.ReportCallResumedH\x00\x12<\n\x0f\x61\x63\x63\x65pt_callback\x18\x11 \x01(\x0b\x32!.relais.routing.v1.AcceptCallbackH\x00\x12I\n\x16report_callback_failed\x18\x12 \x01(\x0b\x32\'.relais.routing.v1.ReportCallbackFailedH\x00\x12\x36\n\x0crequeue_call\x18\x13 \x01(\x0b\x32\x1e.relais.routing.v1.RequeueCallH\x00\x12\x35\n\x0clog_in_agent\x18\x14 \x01(\x0b\x32\x1d.relais.routing.v1.LogInAgentH\x00\x12\x45\n\x14make_agent_available\x18\x15 \x01(\x0b\x32%.relais.routing.v1.MakeAgentAvailableH\x00\x12\x34\n\x0bstart_break\x18\x16 \x01(\x0b\x32\x1d.relais.routing.v1.StartBreakH\x00\x12\x37\n\rstart_wrap_up\x18\x17 \x01(\x0b\x32\x1e.relais.routing.v1.StartWrapUpH\x00\x12\x37\n\rlog_out_agent\x18\x18 \x01(\x0b\x32\x1e.relais.routing.v1.LogOutAgentH\x00\x12=\n\x10start_other_call\x18\x19 \x01(\x0b\x32!.relais.routing.v1.StartOtherCallH\x00\x12=\n\x10set_agent_skills\x18\x1a \x01(\x0b\x32!.relais.routing.v1.SetAgentSkillsH\x00\x12I\n\x16report_connection_lost\x18\x1b \x01(\x0b\x32\'.relais.routing.v1.ReportConnectionLostH\x00\x12Q\n\x1areport_connection_restored\x18\x1c \x01(\x0b\x32+.relais.routing.v1.ReportConnectionRestoredH\x00\x12\x36\n\x0c\x61\x63\x63\x65pt_offer\x18\x1e \x01(\x0b\x32\x1e.relais.routing.v1.AcceptOfferH\x00\x12\x38\n\rdecline_offer\x18\x1f \x01(\x0b\x32\x1f.relais.routing.v1.DeclineOfferH\x00\x12\x36\n\x0c\x65xpire_offer\x18( \x01(\x0b\x32\x1e.relais.routing.v1.ExpireOfferH\x00\x12\x39\n\x0e\x66inish_wrap_up\x18) \x01(\x0b\x32\x1f.relais.routing.v1.FinishWrapUpH\x00\x12\x36\n\x0c\x61\x64vance_call\x18* \x01(\x0b\x32\x1e.relais.routing.v1.AdvanceCallH\x00\x12@\n\x12log_out_lost_agent\x18+ \x01(\x0b\x32\".relais.routing.v1.LogOutLostAgentH\x00\x12:\n\x0e\x63onfigure_pool\x18\x32 \x01(\x0b\x32 .relais.routing.v1.ConfigurePoolH\x00\x12<\n\x0f\x63onfigure_queue\x18\x33 \x01(\x0b\x32!.relais.routing.v1.ConfigureQueueH\x00\x12\x36\n\x0cremove_queue\x18\x34 \x01(\x0b\x32\x1e.relais.routing.v1.RemoveQueueH\x00\x12>\n\x10\x63onfigure_client\x18\x35 \x01(\x0b\x32\".relais.routing.v1.ConfigureClientH\x00\x12\x38\n\rtransfer_call\x18< \x01(\x0b\x32\x1f.relais.routing.v1.TransferCallH\x00\x12\x36\n\x0crequest_help\x18= \x01(\x0b\x32\x1e.relais.routing.v1.RequestHelpH\x00\x12@\n\x11\x63omplete_transfer\x18> \x01(\x0b\x32#.relais.routing.v1.CompleteTransferH\x00\x12\x32\n\nleave_call\x18? \x01(\x0b\x32\x1c.relais.routing.v1.LeaveCallH\x00\x12\x39\n\x0etake_over_call\x18\x46 \x01(\x0b\x32\x1f.relais.routing.v1.TakeOverCallH\x00\x42\x06\n\x04\x62ody\"\xa1\x01\n\x11ReportCallArrived\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12)\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x18.relais.calls.v1.Channel\x12-\n\tdirection\x18\x03 \x01(\x0e\x32\x1a.relais.calls.v1.Direction\x12\x0c\n\x04line\x18\x04 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x05 \x01(\t\"y\n\tQueueCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x10\n\x08queue_id\x18\x02 \x01(\t\x12\x10\n\x08priority\x18\x03 \x01(\x05\x12\x37\n\x0frequired_skills\x18\x04 \x03(\x0b\x32\x1e.relais.calls.v1.RequiredSkill\"&\n\x13ReportCallAbandoned\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\"8\n\x13ReportCallConnected\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\"\"\n\x0fReportCallEnded\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\"!\n\x0eReportCallHeld\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\"$\n\x11ReportCallResumed\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\"!\n\x0e\x41\x63\x63\x65ptCallback\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\"7\n\x14ReportCallbackFailed\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\".\n\x0bRequeueCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"X\n\x0cTransferCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x10\n\x08queue_id\x18\x03 \x01(\t\x12\x13\n\x0bto_agent_id\x18\x04 \x01(\t\"\xb7\x01\n\x0bRequestHelp\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\'\n\x04kind\x18\x03 \x01(\x0e\x32\x19.relais.calls.v1.HelpKind\x12\x13\n\x0bto_agent_id\x18\x04 \x01(\t\x12\x0e\n\x06groups\x18\x05 \x03(\t\x12\x37\n\x0frequired_skills\x18\x06 \x03(\x0b\x32\x1e.relais.calls.v1.RequiredSkill\"5\n\x10\x43ompleteTransfer\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\".\n\tLeaveCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\"\xd4\x02\n\x0cTakeOverCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x10\n\x08queue_id\x18\x02 \x01(\t\x12\x14\n\x0c\x66rom_pool_id\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12.\n\narrived_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tqueued_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08priority\x18\x07 \x01(\x05\x12\x37\n\x0frequired_skills\x18\x08 \x03(\x0b\x32\x1e.relais.calls.v1.RequiredSkill\x12)\n\x07\x63hannel\x18\t \x01(\x0e\x32\x18.relais.calls.v1.Channel\x12\x13\n\x0b\x63ustomer_id\x18\n \x01(\t\x12\x10\n\x08\x61nswered\x18\x0b \x01(\x08\"\x84\x01\n\nLogInAgent\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\'\n\x06skills\x18\x02 \x03(\x0b\x32\x17.relais.agents.v1.Skill\x12\x0e\n\x06groups\x18\x03 \x03(\t\x12\x0c\n\x04site\x18\x04 \x01(\t\x12\r\n\x05\x63hats\x18\x05 \x01(\x05\x12\x0e\n\x06\x65mails\x18\x06 \x01(\x05\"[\n\x0eSetAgentSkills\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\'\n\x06skills\x18\x02 \x03(\x0b\x32\x17.relais.agents.v1.Skill\x12\x0e\n\x06groups\x18\x03 \x03(\t\"(\n\x14ReportConnectionLost\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\",\n\x18ReportConnectionRestored\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\"&\n\x12MakeAgentAvailable\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\"\"\n\x0eStartOtherCall\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\".\n\nStartBreak\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1f\n\x0bStartWrapUp\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\"/\n\x0bLogOutAgent\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"1\n\x0b\x41\x63\x63\x65ptOffer\x12\x10\n\x08offer_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\"B\n\x0c\x44\x65\x63lineOffer\x12\x10\n\x08offer_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"1\n\x0b\x45xpireOffer\x12\x10\n\x08offer_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\".\n\x0c\x46inishWrapUp\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x61ll\x18\x02 \x01(\t\"\x1b\n\x0b\x41\x64vanceCall\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\"#\n\x0fLogOutLostAgent\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\"\xdb\x01\n\rConfigurePool\x12\x15\n\roffer_seconds\x18\x01 \x01(\x05\x12\x17\n\x0fwrap_up_seconds\x18\x02 \x01(\x05\x12\x13\n\x0b\x63lock_speed\x18\x03 \x01(\x01\x12\x0e\n\x06policy\x18\x04 \x01(\t\x12\x15\n\rmissed_offers\x18\x05 \x01(\x05\x12\x14\n\x0clost_seconds\x18\x06 \x01(\x05\x12\x19\n\x11restricted_groups\x18\x07 \x03(\t\x12\x13\n\x0bhelp_groups\x18\x08 \x03(\t\x12\x18\n\x10\x65xpected_version\x18\t \x01(\x03\"Q\n\x0e\x43onfigureQueue\x12%\n\x05queue\x18\x01 \x01(\x0b\x32\x16.relais.pools.v1.Queue\x12\x18\n\x10\x65xpected_version\x18\x02 \x01(\x03\"9\n\x0bRemoveQueue\x12\x10\n\x08queue_id\x18\x01 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x02 \x01(\x03\"X\n\x0f\x43onfigureClient\x12+\n\x05rules\x18\x01 \x01(\x0b\x32\x1c.relais.pools.v1.ClientRules\x12\x18\n\x10\x65xpected_version\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n relais/routing/v1/commands.proto\x12\x11relais.routing.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1drelais/agents/v1/events.proto\x1a\x1crelais/calls/v1/events.proto\x1a\x1arelais/event/v1/meta.proto\x1a\x1crelais/pools/v1/events.proto\"\x9a\x11\n\x0eRoutingCommand\x12(\n\x04meta\x18\x01 \x01(\x0b\x32\x1a.relais.event.v1.EventMeta\x12\x0f\n\x07pool_id\x18\x02 \x01(\t\x12\x43\n\x13report_call_arrived\x18\n \x01(\x0b\x32$.relais.routing.v1.ReportCallArrivedH\x00\x12\x32\n\nqueue_call\x18\x0b \x01(\x0b\x32\x1c.relais.routing.v1.QueueCallH\x00\x12G\n\x15report_call_abandoned\x18\x0c \x01(\x0b\x32&.relais.routing.v1.ReportCallAbandonedH\x00\x12G\n\x15report_call_connected\x18\r \x01(\x0b\x32&.relais.routing.v1.ReportCallConnectedH\x00\x12?\n\x11report_call_ended\x18\x0e \x01(\x0b\x32\".relais.routing.v1.ReportCallEndedH\x00\x12=\n\x10report_call_held\x18\x0f \x01(\x0b\x32!.relais.routing.v1.ReportCallHeldH\x00\x12\x43\n\x13report_call_resumed\x18\x10 \x01(\x0b\x32$.relais.routing.v1.ReportCallResumedH\x00\x12<\n\x0f\x61\x63\x63\x65pt_callback\x18\x11 \x01(\x0b\x32!.relais.routing.v1.AcceptCallbackH\x00\x12I\n\x16report_callback_failed\x18\x12 \x01(\x0b\x32\'.relais.routing.v1.ReportCallbackFailedH\x00\x12\x36\n\x0crequeue_call\x18\x13 \x01(\x0b\x32\x1e.relais.routing.v1.RequeueCallH\x00\x12\x35\n\x0clog_in_agent\x18\x14 \x01(\x0b\x32\x1d.relais.routing.v1.LogInAgentH\x00\x12\x45\n\x14make_agent_available\x18\x15 \x01(\x0b\x32%.relais.routing.v1.MakeAgentAvailableH\x00\x12\x34\n\x0bstart_break\x18\x16 \x01(\x0b\x32\x1d.relais.routing.v1.StartBreakH\x00\x12\x37\n\rstart_wrap_up\x18\x17 \x01(\x0b\x32\x1e.relais.routing.v1.StartWrapUpH\x00\x12\x37\n\rlog_out_agent\x18\x18 \x01(\x0b\x32\x1e.relais.routing.v1.LogOutAgentH\x00\x12=\n\x10start_other_call\x18\x19 \x01(\x0b\x32!.relais.routing.v1.StartOtherCallH\x00\x12=\n\x10set_agent_skills\x18\x1a \x01(\x0b\x32!.relais.routing.v1.SetAgentSkillsH\x00\x12I\n\x16report_connection_lost\x18\x1b \x01(\x0b\x32\'.relais.routing.v1.ReportConnectionLostH\x00\x12Q\n\x1areport_connection_restored\x18\x1c \x01(\x0b\x32+.relais.routing.v1.ReportConnectionRestoredH\x00\x12\x36\n\x0c\x61\x63\x63\x65pt_offer\x18\x1e \x01(\x0b\x32\x1e.relais.routing.v1.AcceptOfferH\x00\x12\x38\n\rdecline_offer\x18\x1f \x01(\x0b\x32\x1f.relais.routing.v1.DeclineOfferH\x00\x12\x36\n\x0c\x65xpire_offer\x18( \x01(\x0b\x32\x1e.relais.routing.v1.ExpireOfferH\x00\x12\x39\n\x0e\x66inish_wrap_up\x18) \x01(\x0b\x32\x1f.relais.routing.v1.FinishWrapUpH\x00\x12\x36\n\x0c\x61\x64vance_call\x18* \x01(\x0b\x32\x1e.relais.routing.v1.AdvanceCallH\x00\x12@\n\x12log_out_lost_agent\x18+ \x01(\x0b\x32\".relais.routing.v1.LogOutLostAgentH\x00\x12:\n\x0e\x63onfigure_pool\x18\x32 \x01(\x0b\x32 .relais.routing.v1.ConfigurePoolH\x00\x12<\n\x0f\x63onfigure_queue\x18\x33 \x01(\x0b\x32!.relais.routing.v1.ConfigureQueueH\x00\x12\x36\n\x0cremove_queue\x18\x34 \x01(\x0b\x32\x1e.relais.routing.v1.RemoveQueueH\x00\x12>\n\x10\x63onfigure_client\x18\x35 \x01(\x0b\x32\".relais.routing.v1.ConfigureClientH\x00\x12\x38\n\rtransfer_call\x18< \x01(\x0b\x32\x1f.relais.routing.v1.TransferCallH\x00\x12\x36\n\x0crequest_help\x18= \x01(\x0b\x32\x1e.relais.routing.v1.RequestHelpH\x00\x12@\n\x11\x63omplete_transfer\x18> \x01(\x0b\x32#.relais.routing.v1.CompleteTransferH\x00\x12\x32\n\nleave_call\x18? \x01(\x0b\x32\x1c.relais.routing.v1.LeaveCallH\x00\x12\x39\n\x0etake_over_call\x18\x46 \x01(\x0b\x32\x1f.relais.routing.v1.TakeOverCallH\x00\x42\x06\n\x04\x62ody\"\xa1\x01\n\x11ReportCallArrived\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12)\n\x07\x63hannel\x18\x02 \x01(\x0e\x32\x18.relais.calls.v1.Channel\x12-\n\tdirection\x18\x03 \x01(\x0e\x32\x1a.relais.calls.v1.Direction\x12\x0c\n\x04line\x18\x04 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x05 \x01(\t\"y\n\tQueueCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x10\n\x08queue_id\x18\x02 \x01(\t\x12\x10\n\x08priority\x18\x03 \x01(\x05\x12\x37\n\x0frequired_skills\x18\x04 \x03(\x0b\x32\x1e.relais.calls.v1.RequiredSkill\"&\n\x13ReportCallAbandoned\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\"8\n\x13ReportCallConnected\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\"\"\n\x0fReportCallEnded\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\"!\n\x0eReportCallHeld\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\"$\n\x11ReportCallResumed\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\"!\n\x0e\x41\x63\x63\x65ptCallback\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\"7\n\x14ReportCallbackFailed\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\".\n\x0bRequeueCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"X\n\x0cTransferCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x10\n\x08queue_id\x18\x03 \x01(\t\x12\x13\n\x0bto_agent_id\x18\x04 \x01(\t\"\xb7\x01\n\x0bRequestHelp\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\'\n\x04kind\x18\x03 \x01(\x0e\x32\x19.relais.calls.v1.HelpKind\x12\x13\n\x0bto_agent_id\x18\x04 \x01(\t\x12\x0e\n\x06groups\x18\x05 \x03(\t\x12\x37\n\x0frequired_skills\x18\x06 \x03(\x0b\x32\x1e.relais.calls.v1.RequiredSkill\"5\n\x10\x43ompleteTransfer\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\".\n\tLeaveCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\"\xae\x04\n\x0cTakeOverCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x10\n\x08queue_id\x18\x02 \x01(\t\x12\x14\n\x0c\x66rom_pool_id\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12.\n\narrived_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tqueued_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08priority\x18\x07 \x01(\x05\x12\x37\n\x0frequired_skills\x18\x08 \x03(\x0b\x32\x1e.relais.calls.v1.RequiredSkill\x12)\n\x07\x63hannel\x18\t \x01(\x0e\x32\x18.relais.calls.v1.Channel\x12\x13\n\x0b\x63ustomer_id\x18\n \x01(\t\x12\x10\n\x08\x61nswered\x18\x0b \x01(\x08\x12/\n\x0brequeued_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06talked\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x04held\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x63\x61llback\x18\x0f \x01(\x08\x12\x10\n\x08\x61ttempts\x18\x10 \x01(\x05\x12\r\n\x05moves\x18\x11 \x01(\x05\x12\x12\n\nhelps_made\x18\x12 \x01(\x05\x12\x0c\n\x04\x64one\x18\x13 \x03(\t\"\x84\x01\n\nLogInAgent\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\'\n\x06skills\x18\x02 \x03(\x0b\x32\x17.relais.agents.v1.Skill\x12\x0e\n\x06groups\x18\x03 \x03(\t\x12\x0c\n\x04site\x18\x04 \x01(\t\x12\r\n\x05\x63hats\x18\x05 \x01(\x05\x12\x0e\n\x06\x65mails\x18\x06 \x01(\x05\"[\n\x0eSetAgentSkills\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\'\n\x06skills\x18\x02 \x03(\x0b\x32\x17.relais.agents.v1.Skill\x12\x0e\n\x06groups\x18\x03 \x03(\t\"(\n\x14ReportConnectionLost\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\",\n\x18ReportConnectionRestored\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\"&\n\x12MakeAgentAvailable\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\"\"\n\x0eStartOtherCall\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\".\n\nStartBreak\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\x1f\n\x0bStartWrapUp\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\"/\n\x0bLogOutAgent\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"1\n\x0b\x41\x63\x63\x65ptOffer\x12\x10\n\x08offer_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\"B\n\x0c\x44\x65\x63lineOffer\x12\x10\n\x08offer_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"1\n\x0b\x45xpireOffer\x12\x10\n\x08offer_id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\".\n\x0c\x46inishWrapUp\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63\x61ll\x18\x02 \x01(\t\"\x1b\n\x0b\x41\x64vanceCall\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\"#\n\x0fLogOutLostAgent\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\"\xdb\x01\n\rConfigurePool\x12\x15\n\roffer_seconds\x18\x01 \x01(\x05\x12\x17\n\x0fwrap_up_seconds\x18\x02 \x01(\x05\x12\x13\n\x0b\x63lock_speed\x18\x03 \x01(\x01\x12\x0e\n\x06policy\x18\x04 \x01(\t\x12\x15\n\rmissed_offers\x18\x05 \x01(\x05\x12\x14\n\x0clost_seconds\x18\x06 \x01(\x05\x12\x19\n\x11restricted_groups\x18\x07 \x03(\t\x12\x13\n\x0bhelp_groups\x18\x08 \x03(\t\x12\x18\n\x10\x65xpected_version\x18\t \x01(\x03\"Q\n\x0e\x43onfigureQueue\x12%\n\x05queue\x18\x01 \x01(\x0b\x32\x16.relais.pools.v1.Queue\x12\x18\n\x10\x65xpected_version\x18\x02 \x01(\x03\"9\n\x0bRemoveQueue\x12\x10\n\x08queue_id\x18\x01 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x02 \x01(\x03\"X\n\x0f\x43onfigureClient\x12+\n\x05rules\x18\x01 \x01(\x0b\x32\x1c.relais.pools.v1.ClientRules\x12\x18\n\x10\x65xpected_version\x18\x02 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'relais.routing.v1.commands_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROUTINGCOMMAND']._serialized_start=208
-  _globals['_ROUTINGCOMMAND']._serialized_end=2410
-  _globals['_REPORTCALLARRIVED']._serialized_start=2413
-  _globals['_REPORTCALLARRIVED']._serialized_end=2574
-  _globals['_QUEUECALL']._serialized_start=2576
-  _globals['_QUEUECALL']._serialized_end=2697
-  _globals['_REPORTCALLABANDONED']._serialized_start=2699
-  _globals['_REPORTCALLABANDONED']._serialized_end=2737
-  _globals['_REPORTCALLCONNECTED']._serialized_start=2739
-  _globals['_REPORTCALLCONNECTED']._serialized_end=2795
-  _globals['_REPORTCALLENDED']._serialized_start=2797
-  _globals['_REPORTCALLENDED']._serialized_end=2831
-  _globals['_REPORTCALLHELD']._serialized_start=2833
-  _globals['_REPORTCALLHELD']._serialized_end=2866
-  _globals['_REPORTCALLRESUMED']._serialized_start=2868
-  _globals['_REPORTCALLRESUMED']._serialized_end=2904
-  _globals['_ACCEPTCALLBACK']._serialized_start=2906
-  _globals['_ACCEPTCALLBACK']._serialized_end=2939
-  _globals['_REPORTCALLBACKFAILED']._serialized_start=2941
-  _globals['_REPORTCALLBACKFAILED']._serialized_end=2996
-  _globals['_REQUEUECALL']._serialized_start=2998
-  _globals['_REQUEUECALL']._serialized_end=3044
-  _globals['_TRANSFERCALL']._serialized_start=3046
-  _globals['_TRANSFERCALL']._serialized_end=3134
-  _globals['_REQUESTHELP']._serialized_start=3137
-  _globals['_REQUESTHELP']._serialized_end=3320
-  _globals['_COMPLETETRANSFER']._serialized_start=3322
-  _globals['_COMPLETETRANSFER']._serialized_end=3375
-  _globals['_LEAVECALL']._serialized_start=3377
-  _globals['_LEAVECALL']._serialized_end=3423
-  _globals['_TAKEOVERCALL']._serialized_start=3426
-  _globals['_TAKEOVERCALL']._serialized_end=3766
-  _globals['_LOGINAGENT']._serialized_start=3769
-  _globals['_LOGINAGENT']._serialized_end=3901
-  _globals['_SETAGENTSKILLS']._serialized_start=3903
-  _globals['_SETAGENTSKILLS']._serialized_end=3994
-  _globals['_REPORTCONNECTIONLOST']._serialized_start=3996
-  _globals['_REPORTCONNECTIONLOST']._serialized_end=4036
-  _globals['_REPORTCONNECTIONRESTORED']._serialized_start=4038
-  _globals['_REPORTCONNECTIONRESTORED']._serialized_end=4082
-  _globals['_MAKEAGENTAVAILABLE']._serialized_start=4084
-  _globals['_MAKEAGENTAVAILABLE']._serialized_end=4122
-  _globals['_STARTOTHERCALL']._serialized_start=4124
-  _globals['_STARTOTHERCALL']._serialized_end=4158
-  _globals['_STARTBREAK']._serialized_start=4160
-  _globals['_STARTBREAK']._serialized_end=4206
-  _globals['_STARTWRAPUP']._serialized_start=4208
-  _globals['_STARTWRAPUP']._serialized_end=4239
-  _globals['_LOGOUTAGENT']._serialized_start=4241
-  _globals['_LOGOUTAGENT']._serialized_end=4288
-  _globals['_ACCEPTOFFER']._serialized_start=4290
-  _globals['_ACCEPTOFFER']._serialized_end=4339
-  _globals['_DECLINEOFFER']._serialized_start=4341
-  _globals['_DECLINEOFFER']._serialized_end=4407
-  _globals['_EXPIREOFFER']._serialized_start=4409
-  _globals['_EXPIREOFFER']._serialized_end=4458
-  _globals['_FINISHWRAPUP']._serialized_start=4460
-  _globals['_FINISHWRAPUP']._serialized_end=4506
-  _globals['_ADVANCECALL']._serialized_start=4508
-  _globals['_ADVANCECALL']._serialized_end=4535
-  _globals['_LOGOUTLOSTAGENT']._serialized_start=4537
-  _globals['_LOGOUTLOSTAGENT']._serialized_end=4572
-  _globals['_CONFIGUREPOOL']._serialized_start=4575
-  _globals['_CONFIGUREPOOL']._serialized_end=4794
-  _globals['_CONFIGUREQUEUE']._serialized_start=4796
-  _globals['_CONFIGUREQUEUE']._serialized_end=4877
-  _globals['_REMOVEQUEUE']._serialized_start=4879
-  _globals['_REMOVEQUEUE']._serialized_end=4936
-  _globals['_CONFIGURECLIENT']._serialized_start=4938
-  _globals['_CONFIGURECLIENT']._serialized_end=5026
+  _globals['_ROUTINGCOMMAND']._serialized_start=240
+  _globals['_ROUTINGCOMMAND']._serialized_end=2442
+  _globals['_REPORTCALLARRIVED']._serialized_start=2445
+  _globals['_REPORTCALLARRIVED']._serialized_end=2606
+  _globals['_QUEUECALL']._serialized_start=2608
+  _globals['_QUEUECALL']._serialized_end=2729
+  _globals['_REPORTCALLABANDONED']._serialized_start=2731
+  _globals['_REPORTCALLABANDONED']._serialized_end=2769
+  _globals['_REPORTCALLCONNECTED']._serialized_start=2771
+  _globals['_REPORTCALLCONNECTED']._serialized_end=2827
+  _globals['_REPORTCALLENDED']._serialized_start=2829
+  _globals['_REPORTCALLENDED']._serialized_end=2863
+  _globals['_REPORTCALLHELD']._serialized_start=2865
+  _globals['_REPORTCALLHELD']._serialized_end=2898
+  _globals['_REPORTCALLRESUMED']._serialized_start=2900
+  _globals['_REPORTCALLRESUMED']._serialized_end=2936
+  _globals['_ACCEPTCALLBACK']._serialized_start=2938
+  _globals['_ACCEPTCALLBACK']._serialized_end=2971
+  _globals['_REPORTCALLBACKFAILED']._serialized_start=2973
+  _globals['_REPORTCALLBACKFAILED']._serialized_end=3028
+  _globals['_REQUEUECALL']._serialized_start=3030
+  _globals['_REQUEUECALL']._serialized_end=3076
+  _globals['_TRANSFERCALL']._serialized_start=3078
+  _globals['_TRANSFERCALL']._serialized_end=3166
+  _globals['_REQUESTHELP']._serialized_start=3169
+  _globals['_REQUESTHELP']._serialized_end=3352
+  _globals['_COMPLETETRANSFER']._serialized_start=3354
+  _globals['_COMPLETETRANSFER']._serialized_end=3407
+  _globals['_LEAVECALL']._serialized_start=3409
+  _globals['_LEAVECALL']._serialized_end=3455
+  _globals['_TAKEOVERCALL']._serialized_start=3458
+  _globals['_TAKEOVERCALL']._serialized_end=4016
+  _globals['_LOGINAGENT']._serialized_start=4019
+  _globals['_LOGINAGENT']._serialized_end=4151
+  _globals['_SETAGENTSKILLS']._serialized_start=4153
+  _globals['_SETAGENTSKILLS']._serialized_end=4244
+  _globals['_REPORTCONNECTIONLOST']._serialized_start=4246
+  _globals['_REPORTCONNECTIONLOST']._serialized_end=4286
+  _globals['_REPORTCONNECTIONRESTORED']._serialized_start=4288
+  _globals['_REPORTCONNECTIONRESTORED']._serialized_end=4332
+  _globals['_MAKEAGENTAVAILABLE']._serialized_start=4334
+  _globals['_MAKEAGENTAVAILABLE']._serialized_end=4372
+  _globals['_STARTOTHERCALL']._serialized_start=4374
+  _globals['_STARTOTHERCALL']._serialized_end=4408
+  _globals['_STARTBREAK']._serialized_start=4410
+  _globals['_STARTBREAK']._serialized_end=4456
+  _globals['_STARTWRAPUP']._serialized_start=4458
+  _globals['_STARTWRAPUP']._serialized_end=4489
+  _globals['_LOGOUTAGENT']._serialized_start=4491
+  _globals['_LOGOUTAGENT']._serialized_end=4538
+  _globals['_ACCEPTOFFER']._serialized_start=4540
+  _globals['_ACCEPTOFFER']._serialized_end=4589
+  _globals['_DECLINEOFFER']._serialized_start=4591
+  _globals['_DECLINEOFFER']._serialized_end=4657
+  _globals['_EXPIREOFFER']._serialized_start=4659
+  _globals['_EXPIREOFFER']._serialized_end=4708
+  _globals['_FINISHWRAPUP']._serialized_start=4710
+  _globals['_FINISHWRAPUP']._serialized_end=4756
+  _globals['_ADVANCECALL']._serialized_start=4758
+  _globals['_ADVANCECALL']._serialized_end=4785
+  _globals['_LOGOUTLOSTAGENT']._serialized_start=4787
+  _globals['_LOGOUTLOSTAGENT']._serialized_end=4822
+  _globals['_CONFIGUREPOOL']._serialized_start=4825
+  _globals['_CONFIGUREPOOL']._serialized_end=5044
+  _globals['_CONFIGUREQUEUE']._serialized_start=5046
+  _globals['_CONFIGUREQUEUE']._serialized_end=5127
+  _globals['_REMOVEQUEUE']._serialized_start=5129
+  _globals['_REMOVEQUEUE']._serialized_end=5186
+  _globals['_CONFIGURECLIENT']._serialized_start=5188
+  _globals['_CONFIGURECLIENT']._serialized_end=5276
 # @@protoc_insertion_point(module_scope)

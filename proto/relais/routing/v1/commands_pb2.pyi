@@ -7,6 +7,7 @@ The engine takes time and ids from here alone, so the same log gives the same de
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -558,6 +559,14 @@ class TakeOverCall(_message.Message):
     CHANNEL_FIELD_NUMBER: _builtins.int
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     ANSWERED_FIELD_NUMBER: _builtins.int
+    REQUEUED_AT_FIELD_NUMBER: _builtins.int
+    TALKED_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    CALLBACK_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    MOVES_FIELD_NUMBER: _builtins.int
+    HELPS_MADE_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     queue_id: _builtins.str
     from_pool_id: _builtins.str
@@ -568,12 +577,33 @@ class TakeOverCall(_message.Message):
     customer_id: _builtins.str
     answered: _builtins.bool
     """An agent has talked to the customer before."""
+    callback: _builtins.bool
+    """The customer has hung up and will be called; how often that was tried in vain."""
+    attempts: _builtins.int
+    moves: _builtins.int
+    """How often it has gone from queue to queue, or pool to pool, because it waited too long."""
+    helps_made: _builtins.int
+    """How many requests for help it has had: the last part of their ids."""
     @_builtins.property
     def arrived_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def queued_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def required_skills(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.RequiredSkill]: ...
+    @_builtins.property
+    def requeued_at(self) -> _timestamp_pb2.Timestamp:
+        """When it began to wait again, after it had been answered."""
+
+    @_builtins.property
+    def talked(self) -> _duration_pb2.Duration:
+        """With earlier agents, hold included; and of that on hold."""
+
+    @_builtins.property
+    def held(self) -> _duration_pb2.Duration: ...
+    @_builtins.property
+    def done(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The last commands that would do something again if they were repeated."""
+
     def __init__(
         self,
         *,
@@ -588,10 +618,18 @@ class TakeOverCall(_message.Message):
         channel: _events_pb2.Channel.ValueType = ...,
         customer_id: _builtins.str = ...,
         answered: _builtins.bool = ...,
+        requeued_at: _timestamp_pb2.Timestamp | None = ...,
+        talked: _duration_pb2.Duration | None = ...,
+        held: _duration_pb2.Duration | None = ...,
+        callback: _builtins.bool = ...,
+        attempts: _builtins.int = ...,
+        moves: _builtins.int = ...,
+        helps_made: _builtins.int = ...,
+        done: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["arrived_at", b"arrived_at", "queued_at", b"queued_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arrived_at", b"arrived_at", "held", b"held", "queued_at", b"queued_at", "requeued_at", b"requeued_at", "talked", b"talked"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "arrived_at", b"arrived_at", "call_id", b"call_id", "channel", b"channel", "customer_id", b"customer_id", "from_pool_id", b"from_pool_id", "priority", b"priority", "queue_id", b"queue_id", "queued_at", b"queued_at", "required_skills", b"required_skills", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "arrived_at", b"arrived_at", "attempts", b"attempts", "call_id", b"call_id", "callback", b"callback", "channel", b"channel", "customer_id", b"customer_id", "done", b"done", "from_pool_id", b"from_pool_id", "held", b"held", "helps_made", b"helps_made", "moves", b"moves", "priority", b"priority", "queue_id", b"queue_id", "queued_at", b"queued_at", "requeued_at", b"requeued_at", "required_skills", b"required_skills", "talked", b"talked", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
