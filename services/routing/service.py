@@ -94,7 +94,8 @@ class Reports:
         """The command's id, once Kafka has acknowledged it. Raises Unavailable."""
         outcome = "unavailable"
         try:
-            await self._in_time(posted.acknowledged)
+            if not posted.acknowledged.done() or posted.acknowledged.exception() is not None:
+                await self._in_time(posted.acknowledged)
             outcome = "accepted"
             return posted.command_id
         finally:
@@ -176,7 +177,8 @@ class Reports:
 
     async def _in_time(self, step: Awaitable[T]) -> T:
         try:
-            return await asyncio.wait_for(step, self._ack_s)
+            async with asyncio.timeout(self._ack_s):
+                return await step
         except TimeoutError:
             raise Unavailable(f"Kafka has not answered within {self._ack_s:g} s") from None
         except KafkaError as error:
