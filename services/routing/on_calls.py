@@ -181,15 +181,14 @@ def leave(turn: Turn, call: Call) -> None:
 
 
 def connected(turn: Turn, body: c.ReportCallConnected) -> None:
-    call = turn.call(body.call_id)
-    if call is None:
-        return
-    if call.state is CallState.WRAP_UP:
+    call = turn.undone(body.call_id)
+    if call is None or call.state is CallState.WRAP_UP:
         return
     if not call.agent_id:
         raise Rejected(f"call {call.stream_id} is assigned to nobody", "agent_id")
     if body.agent_id not in ("", call.agent_id):
         raise Rejected(f"call {call.stream_id} is agent {call.agent_id}'s", "agent_id")
+    turn.once(call)
     if call.state is CallState.CONNECTED:
         return
     agent = turn.pool.agents[call.agent_id]
@@ -201,21 +200,24 @@ def connected(turn: Turn, body: c.ReportCallConnected) -> None:
 
 
 def held(turn: Turn, body: c.ReportCallHeld) -> None:
-    call = turn.call(body.call_id)
-    if call is None or call.state is CallState.WRAP_UP or call.held_at:
+    call = turn.undone(body.call_id)
+    if call is None or call.state is CallState.WRAP_UP:
         return
     if call.state is not CallState.CONNECTED:
         raise Rejected(f"call {call.stream_id} is not connected", "call_id")
-    if turn.command.command_id in call.done:
-        return
     turn.once(call)
+    if call.held_at:
+        return
     call.held_at = turn.time(call)
     turn.emit_call(call, call.held_at, e.CallHeld(call.agent_id, ""))
 
 
 def resumed(turn: Turn, body: c.ReportCallResumed) -> None:
-    call = turn.call(body.call_id)
-    if call is not None and call.held_at and call.state is CallState.CONNECTED:
+    call = turn.undone(body.call_id)
+    if call is None:
+        return
+    turn.once(call)
+    if call.held_at:
         turn.resume(call, turn.time(call))
 
 
@@ -232,8 +234,8 @@ def accept_callback(turn: Turn, body: c.AcceptCallback) -> None:
 
 
 def callback_failed(turn: Turn, body: c.ReportCallbackFailed) -> None:
-    call = turn.call(body.call_id)
-    if call is None or turn.command.command_id in call.done:
+    call = turn.undone(body.call_id)
+    if call is None:
         return
     if call.state is not CallState.ASSIGNED or not call.callback:
         raise Rejected(f"call {call.stream_id} is no callback that an agent has", "call_id")
@@ -259,8 +261,8 @@ def callback_failed(turn: Turn, body: c.ReportCallbackFailed) -> None:
 
 def requeue(turn: Turn, body: c.RequeueCall) -> None:
     """The agent's line has gone; who sits there must say that it is back."""
-    call = turn.call(body.call_id)
-    if call is None or turn.command.command_id in call.done:
+    call = turn.undone(body.call_id)
+    if call is None:
         return
     if call.state not in (CallState.ASSIGNED, CallState.CONNECTED):
         raise Rejected(f"no agent has call {call.stream_id}", "call_id")
@@ -409,8 +411,8 @@ def complete_transfer(turn: Turn, body: c.CompleteTransfer) -> None:
 
 
 def leave_call(turn: Turn, body: c.LeaveCall) -> None:
-    call = turn.call(body.call_id)
-    if call is None or turn.command.command_id in call.done:
+    call = turn.undone(body.call_id)
+    if call is None:
         return
     pool = turn.pool
     helps = [pool.calls[stream] for stream in call.helps]

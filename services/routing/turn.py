@@ -76,8 +76,8 @@ class Turn:
 
     def talking(self, call_id: str, agent_id: str) -> Call | None:
         """The call that this agent has, connected. None: it has left, or this was done before."""
-        call = self.call(call_id)
-        if call is None or self.command.command_id in call.done:
+        call = self.undone(call_id)
+        if call is None:
             return None
         if call.state is not CallState.CONNECTED:
             raise Rejected(f"call {call.stream_id} is not connected", "call_id")
@@ -85,8 +85,13 @@ class Turn:
             raise Rejected(f"call {call.stream_id} is agent {call.agent_id}'s", "agent_id")
         return call
 
+    def undone(self, call_id: str) -> Call | None:
+        """As `call`. None too: this very command has been here before."""
+        call = self.call(call_id)
+        return None if call is None or self.command.command_id in call.done else call
+
     def once(self, call: Call) -> None:
-        """Remember that this command has done to this call what it does."""
+        """Remember that this command has done to this call what it does, if only nothing."""
         call.done = (*call.done[1 - DONE_KEPT :], self.command.command_id)
 
     def agent_reporting(self, agent_id: str) -> Agent | None:

@@ -203,3 +203,23 @@ def test_more_wrap_up_for_a_call_that_has_gone_to_another_pool(play: Play) -> No
     assert kinds(play.tell(c.StartWrapUp("ann"))) == ["AgentWrapUpStarted"]
     assert play.wait(29) == []
     assert kinds(play.wait(1)) == ["AgentBecameAvailable"]
+
+
+def test_repeats_that_come_late_connect_and_resume_nothing(play: Play) -> None:
+    def told(number: int, body: c.Body) -> c.Command:
+        return c.Command("p", f"r{number}", "acme", play.now, play.now, "", "", body)
+
+    held, resumed = c.ReportCallHeld("c1"), c.ReportCallResumed("c1")
+    first = told(1, resumed)
+    assert play.apply(first) == [], "it was not on hold"
+    assert kinds(play.apply(told(2, held))) == ["CallHeld"]
+    second = told(3, held)
+    assert play.apply(second) == []
+    assert play.apply(first) == []
+    assert kinds(play.apply(told(4, resumed))) == ["CallResumed"]
+    assert play.apply(second) == []
+    connected = told(5, c.ReportCallConnected("c1"))
+    assert play.apply(connected) == []
+    play.tell(c.RequeueCall("c1"))
+    assert play.offered_to("c1") == "bob"
+    assert play.apply(connected) == [], "that was ann"
