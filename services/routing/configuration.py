@@ -25,6 +25,8 @@ MAX_HOLIDAYS = 1_000
 MAX_INTERVALS = 100
 MAX_GROUPS = 50
 MAX_VIPS = 50_000
+MAX_VIPS_LENGTH = 800_000
+"""Of all their ids: a message has a mebibyte at most."""
 MAX_DAYS = 366
 MAX_WAIT = 7 * 86_400
 
@@ -203,6 +205,8 @@ def check_client_rules(rules: ClientRules) -> None:
     check_range("vip_priority", rules.vip_priority, 0, INT32_MAX)
     if len(rules.vip_customers) > MAX_VIPS:
         raise Invalid("vip_customers", f"at most {MAX_VIPS} customers")
+    if sum(map(len, rules.vip_customers)) > MAX_VIPS_LENGTH:
+        raise Invalid("vip_customers", f"at most {MAX_VIPS_LENGTH} characters in all")
     for customer in rules.vip_customers:
         check_id("vip_customers", customer)
 

@@ -176,6 +176,7 @@ def test_queues(change: dict[str, Any], field: str) -> None:
         ({"share": -0.1}, "share"),
         ({"floor": -1}, "floor"),
         ({"vip_customers": ("k-1", "")}, "vip_customers"),
+        ({"vip_customers": ("k" * 100,) * 8_001}, "vip_customers"),
         ({"vip_priority": -1}, "vip_priority"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
