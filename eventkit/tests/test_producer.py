@@ -14,7 +14,7 @@ from eventkit.records import Bad, Batch, Message
 from eventkit.tests.support import Kafka, MakeTopic, read_all
 
 
-async def test_all_three_ways_arrive_in_order_where_the_key_belongs(
+async def test_all_ways_arrive_in_order_where_the_key_belongs(
     kafka: Kafka, make_topic: MakeTopic, producer: Producer
 ) -> None:
     topic = await make_topic(partitions=3)
@@ -27,12 +27,17 @@ async def test_all_three_ways_arrive_in_order_where_the_key_belongs(
     for n in range(20):
         await producer.send(topic, b"%d" % (n % 5), b"c%d" % n, [("h", b"1")], 1234)
     assert await producer.flush() == 20
+    posted = [await producer.post(Message(topic, b"%d" % (n % 5), b"d%d" % n)) for n in range(20)]
+    offsets = [(await each).offset for each in posted]
+    assert all(sorted(offsets[key::5]) == offsets[key::5] for key in range(5))
 
     records = await read_all(kafka, topic, 3)
     for key in range(5):
         mine = [r for r in records if r.key == b"%d" % key]
         assert len({r.partition for r in mine}) == 1, "all ways agree on the partition of a key"
-        expected = [b"%b%d" % (way, n) for way in (b"a", b"b", b"c") for n in range(key, 20, 5)]
+        expected = [
+            b"%b%d" % (way, n) for way in (b"a", b"b", b"c", b"d") for n in range(key, 20, 5)
+        ]
         assert [r.value for r in mine] == expected
     timed = [r for r in records if r.timestamp == 1234]
     assert len(timed) == 20
@@ -50,6 +55,9 @@ async def test_a_failed_send_is_raised(
         await producer.deliver(Message(topic, b"k", noise))
     with pytest.raises(MessageSizeTooLargeError):
         await producer.send_many(Message(topic, b"k", value) for value in [b"small", noise])
+    posted = await producer.post(Message(topic, b"k", noise[:5_000]))
+    with pytest.raises(MessageSizeTooLargeError):
+        await posted
     await producer.send(topic, b"k", noise)
     with pytest.raises(MessageSizeTooLargeError):
         await producer.flush()
