@@ -22,7 +22,7 @@ class Policy(Protocol):
     agent_rule: tuple[str, ...]
     call_rule: tuple[str, ...]
     by_pair: bool
-    """An agent's score for a call is the last number of their rank, and not the idle time."""
+    """A rank's last number is a weight, affine in the idle time; so is an agent's score then."""
 
     def tier(self, load: int, shortfall: int, breadth: int) -> tuple[tuple[int, ...], int]:
         """(numbers, handicap) of an agent for a queue. Agents go by the numbers, smaller first,

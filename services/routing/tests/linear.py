@@ -51,7 +51,7 @@ class LinearMatching:
         for tier, minus_idle, agent_id in found:
             last = minus_idle / SECOND
             if self.policy.by_pair:
-                last = self.rank(agent_id, need, queued_at, now)[-1]
+                last += self.rank(need, queued_at, 0, now)[-1]
             compared.append(((*tier, last), agent_id))
         rules = [f"{rule} of {len(found)} looked at" for rule in self.policy.agent_rule]
         return explained(compared, len(found), rules, "the only one who can take it")
@@ -65,7 +65,7 @@ class LinearMatching:
         compared = []
         for need, waiting in lines.items():
             queued_at, call = min(waiting)
-            compared.append((self.rank(agent_id, need, queued_at, now), call))
+            compared.append((self.rank(need, queued_at, self.idle(agent_id, need, now), now), call))
         rules = [f"{rule} of {len(lines)} lines" for rule in self.policy.call_rule]
         return explained(sorted(compared)[:3], len(lines), rules, "the first of the only line")
 
@@ -79,7 +79,7 @@ class LinearMatching:
         if not found:
             return None
         _, first = min(
-            (self.rank(choice.id, need, queued_at, now), call)
+            (self.rank(need, queued_at, self.idle(choice.id, need, now), now), call)
             for need, (queued_at, call, choice) in found.items()
         )
         return first, found[self.calls[first][0]][2]
@@ -118,10 +118,10 @@ class LinearMatching:
         lacking = sum(max(0, level - level_of(profile.skills, name)) for name, level in preferred)
         return self.policy.tier(profile.load, lacking, len(profile.skills))
 
-    def rank(self, agent_id: str, need: Need, queued_at: int, now: int) -> Numbers:
+    def rank(self, need: Need, queued_at: int, idle: int, now: int) -> Numbers:
         behind = self.shares.behind(need.queue.split("/")[0])
-        waited, idle = (now - queued_at) / SECOND, self.idle(agent_id, need, now) / SECOND
-        return self.policy.rank(self.queue(need), need.priority, behind, waited, idle)
+        waited, idle_seconds = (now - queued_at) / SECOND, idle / SECOND
+        return self.policy.rank(self.queue(need), need.priority, behind, waited, idle_seconds)
 
     def queue(self, need: Need) -> QueueState:
         return self.queues.get(need.queue) or QueueState(need.queue, Queue(need.queue))
