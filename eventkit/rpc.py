@@ -59,7 +59,6 @@ log = logging.getLogger(__name__)
 
 MAX_MESSAGE = 64 << 10
 MAX_CALLS = 1_000
-"""At once; more are refused with RESOURCE_EXHAUSTED."""
 RETRY_S = 1
 ALIVE = (
     ("grpc.keepalive_time_ms", 30_000),
@@ -122,12 +121,14 @@ async def start_server(
     max_message: int = MAX_MESSAGE,
     invalid: tuple[type[Exception], ...] = (),
     index: Index | None = None,
+    max_calls: int = MAX_CALLS,
 ) -> tuple[grpc.aio.Server, int]:
     """Listen on host:port; returns the server and its real port. Health and reflection included.
 
     services: methods by the services' full names. callers: None where nobody has to say who they
     are. known_client: None: every client is registered. max_message: bytes of one request.
     invalid: errors with `field` and `reason` to be treated as Invalid. index: as in http.make_app.
+    max_calls: at once, open streams included; more are refused with RESOURCE_EXHAUSTED.
     Raises RuntimeError.
     """
     server = grpc.aio.server(
@@ -136,7 +137,7 @@ async def start_server(
             ("grpc.so_reuseport", 0),
             *ALIVE,
         ],
-        maximum_concurrent_rpcs=MAX_CALLS,
+        maximum_concurrent_rpcs=max_calls,
     )
     edge = _Edge(callers, known_client, (InvalidMessage, *invalid), index)
     healthy = health.aio.HealthServicer()  # type: ignore[attr-defined]

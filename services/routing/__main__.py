@@ -30,20 +30,36 @@ async def _serve(settings: ApiSettings) -> None:
     # Here, so that a worker does not load two web servers.
     from eventkit.http import GRACE_S, serve
     from services.routing.api import make_api
+    from services.routing.following import rpc as following
+    from services.routing.following.desktops import Desktops
     from services.routing.rpc import start_rpc
     from services.routing.service import Reports, clients_table
+    from services.routing.supervisors import rpc as supervisors
+    from services.routing.supervisors.service import Supervision
+    from services.routing.view import pools_view
 
     clock = SystemClock()
     # linger_ms: reports that arrive together share a request, at the price of a millisecond.
     producer = Producer(settings.kafka, linger_ms=1, client_id="routing-api")
-    async with producer, clients_table(settings.kafka) as clients:
+    view = pools_view(settings.kafka, settings.routing_ack_s)
+    async with producer, clients_table(settings.kafka) as clients, view as pools:
         reports = Reports(producer, clients, clock, settings.routing_ack_s)
+        supervision = Supervision(reports, pools, clock)
+        desktops = Desktops(settings.kafka, reports, pools)
         host = settings.routing_host
-        rpc, grpc_port = await start_rpc(reports, f"{host}:{settings.routing_grpc_port}")
+        rpc, grpc_port = await start_rpc(
+            reports,
+            f"{host}:{settings.routing_grpc_port}",
+            {
+                following.SERVICE: following.methods(settings.kafka, desktops),
+                supervisors.SERVICE: supervisors.methods(supervision),
+            },
+        )
         log.info("gRPC on %s:%d", host, grpc_port)
         try:
-            await serve(make_api(reports), host, settings.routing_http_port)
+            await serve(make_api(reports, supervision), host, settings.routing_http_port)
         finally:
+            await desktops.close()
             await rpc.stop(GRACE_S)
 
 

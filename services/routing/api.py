@@ -7,11 +7,16 @@ from opentelemetry.context import Context
 from pydantic import BaseModel, Field
 
 from eventkit import http, telemetry
-from eventkit.http import Body, Lax, Time, microseconds
+from eventkit.http import Body, Time, microseconds
 from services.routing import commands as c
 from services.routing.configuration import sorted_groups
 from services.routing.matching import sorted_skills
 from services.routing.service import Reports
+from services.routing.supervisors.api import router as supervisors
+from services.routing.supervisors.service import Supervision
+
+MAX_BODY = 512 << 10
+"""Bytes: a client's list of VIP customers is long."""
 
 Int32 = Annotated[int, Field(ge=c.INT32_MIN, le=c.INT32_MAX)]
 
@@ -109,24 +114,21 @@ class LoggedIn(Able):
     emails: Int32 = 0
 
 
-class PoolSettings(Body):
-    """Zero, or left out: the default."""
-
-    offer_seconds: Int32 = 0
-    wrap_up_seconds: Int32 = 0
-    clock_speed: Lax[float] = 0.0
-
-
 class Taken(BaseModel):
     """The report is in the log, under this id."""
 
     command_id: str
 
 
-def make_api(reports: Reports) -> FastAPI:
+def make_api(reports: Reports, supervision: Supervision) -> FastAPI:
     """The ASGI application."""
     api = http.make_app(
-        "Relais routing", "1", callers=None, known_client=None, checks=[reports.check_log]
+        "Relais routing",
+        "1",
+        callers=None,
+        known_client=None,
+        max_body=MAX_BODY,
+        checks=[reports.check_log],
     )
     api.add_exception_handler(c.Invalid, http.invalid)
     taken: dict[str, Any] = {"status_code": 202, "response_model": Taken}
@@ -288,13 +290,7 @@ def make_api(reports: Reports) -> FastAPI:
         body = c.DeclineOffer(offer_id, report.agent_id, report.reason)
         return await agent(request, report, body)
 
-    @api.put("/v1/pools/{pool_id}", **taken)
-    async def configure(request: Request, pool_id: str, settings: PoolSettings) -> Taken:
-        body = c.ConfigurePool(
-            settings.offer_seconds, settings.wrap_up_seconds, settings.clock_speed
-        )
-        return Taken(command_id=await reports.put(pool_id, body, context=_trace(request)))
-
+    api.include_router(supervisors(supervision))
     return api
 
 

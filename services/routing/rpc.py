@@ -1,13 +1,13 @@
 """gRPC: the same reports as protobuf. See proto/relais/routing/v1/routing_service.proto."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
 from relais.routing.v1 import routing_service_pb2 as pb
 
-from eventkit.rpc import Context, bidi, start_server, trace_of, unary
+from eventkit.rpc import Context, Method, bidi, start_server, trace_of, unary
 from services.routing import commands as c
 from services.routing.codec import from_required, from_skills, from_timestamp
 from services.routing.configuration import sorted_groups
@@ -15,12 +15,21 @@ from services.routing.service import Posted, Reports
 
 MAX_POSTED = 1_000
 """Reports of one stream that are on their way at once; the next one waits."""
+MAX_MESSAGE = 512 << 10
+"""Bytes: a client's list of VIP customers is long."""
+MAX_CALLS = 10_000
+"""Every attached desktop is a stream."""
 
 SERVICE = pb.DESCRIPTOR.services_by_name["RoutingService"].full_name
 
 
-async def start_rpc(reports: Reports, address: str) -> tuple[grpc.aio.Server, int]:
-    """Listen on host:port; returns the server and its real port. Raises RuntimeError."""
+async def start_rpc(
+    reports: Reports, address: str, others: Mapping[str, Mapping[str, Method]] | None = None
+) -> tuple[grpc.aio.Server, int]:
+    """Listen on host:port; returns the server and its real port. Raises RuntimeError.
+
+    others: the methods of services besides RoutingService, by the services' full names.
+    """
     service = RoutingService(reports)
     methods = {
         "ReportCall": unary(pb.ReportCallRequest, service.report_call),
@@ -28,7 +37,13 @@ async def start_rpc(reports: Reports, address: str) -> tuple[grpc.aio.Server, in
         "Report": bidi(pb.ReportRequest, service.report),
         "ConfigurePool": unary(pb.ConfigurePoolRequest, service.configure_pool),
     }
-    return await start_server(address, {SERVICE: methods}, invalid=(c.Invalid,))
+    return await start_server(
+        address,
+        {SERVICE: methods, **(others or {})},
+        max_message=MAX_MESSAGE,
+        invalid=(c.Invalid,),
+        max_calls=MAX_CALLS,
+    )
 
 
 class RoutingService:

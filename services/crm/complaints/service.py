@@ -7,18 +7,18 @@ asked for, not when it finally got through.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from zoneinfo import ZoneInfo
 
-import holidays
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventkit.clock import Clock
 from eventkit.decider import Invalid, NotFound, Rejected
 from eventkit.eventstore import Answer, Cause, EventStore, Recorded, Transaction
 from eventkit.ids import derived_id
+from eventkit.publicholidays import public_holidays
 from services.crm.catalogue.store import topic_exists
 from services.crm.complaints import complaint as c
 from services.crm.complaints import policy as p
@@ -503,19 +503,9 @@ def with_holidays(policy: p.Policy, year: int) -> p.Policy:
     """
     days = set(policy.closed_days)
     if policy.country:
-        days |= public_holidays(policy.country, policy.subdivision, year)
+        years = range(year - YEARS_BACK, year + YEARS_AHEAD + 1)
+        days |= public_holidays(policy.country, policy.subdivision, years)
     elif policy.subdivision:
         raise Invalid("holidays.subdivision", "of a country that is missing")
     calendar = replace(policy.calendar, holidays=tuple(sorted(days)))
     return replace(policy, calendar=calendar, closed_days=tuple(sorted(set(policy.closed_days))))
-
-
-def public_holidays(country: str, subdivision: str, year: int) -> set[date]:
-    """From YEARS_BACK before the year to YEARS_AHEAD after it. Raises Invalid."""
-    known = holidays.list_supported_countries(include_aliases=False)
-    if country not in known:
-        raise Invalid("holidays.country", "not an ISO 3166-1 code of two letters that is known")
-    if subdivision and subdivision not in known[country]:
-        raise Invalid("holidays.subdivision", "not an ISO 3166-2 code that is known")
-    years = range(year - YEARS_BACK, year + YEARS_AHEAD + 1)
-    return set(holidays.country_holidays(country, subdiv=subdivision or None, years=years))

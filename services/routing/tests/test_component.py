@@ -37,12 +37,16 @@ def told(answer: httpx.Response) -> str:
     return str(answer.json()["command_id"])
 
 
+def set_up(answer: httpx.Response) -> None:
+    assert answer.status_code == 200, answer.text
+
+
 async def test_a_call_over_http(
     http: httpx.AsyncClient, worker: Running, published: Published, pool: str
 ) -> None:
     ann, call = f"ann-{pool}", f"/v1/calls/acme/{pool}-1"
     skills = [{"skill": "fr", "level": 4}, {"skill": "de", "level": 2}]
-    told(await http.put(f"/v1/pools/{pool}", json={"offer_seconds": 30, "wrap_up_seconds": 1}))
+    set_up(await http.put(f"/v1/pools/{pool}", json={"offer_seconds": 30, "wrap_up_seconds": 1}))
     told(await http.post(f"/v1/agents/{ann}/logged-in", json={"pool_id": pool, "skills": skills}))
     told(await http.post(f"/v1/agents/{ann}/available", json={"pool_id": pool}))
     report = {"pool_id": pool, "actor": "pbx-1"}
@@ -105,7 +109,7 @@ async def test_offers_that_nobody_accepts(
     http: httpx.AsyncClient, worker: Running, published: Published, pool: str
 ) -> None:
     """Expired: the agent stops responding. Declined: a break. The call waits at its old place."""
-    told(await http.put(f"/v1/pools/{pool}", json={"offer_seconds": 1}))
+    set_up(await http.put(f"/v1/pools/{pool}", json={"offer_seconds": 1}))
     for name in ("ann", "bob"):
         told(await http.post(f"/v1/agents/{name}-{pool}/logged-in", json={"pool_id": pool}))
     told(await http.post(f"/v1/agents/ann-{pool}/available", json={"pool_id": pool}))
@@ -120,7 +124,7 @@ async def test_offers_that_nobody_accepts(
     await published.wait_for(
         f"agent/ann-{pool}", "logged_in", "became_available", "reserved", "stopped_responding"
     )
-    told(await http.put(f"/v1/pools/{pool}", json={"offer_seconds": 30}))
+    set_up(await http.put(f"/v1/pools/{pool}", json={"offer_seconds": 30}))
     told(await http.post(f"/v1/agents/bob-{pool}/available", json={"pool_id": pool}))
     await published.wait_for(stream, *start, "offered")
     offered = published.streams[stream][-1]
@@ -215,8 +219,7 @@ async def test_holds_help_and_a_transfer_over_http(
         told(await http.post(path, json={"pool_id": pool, "agent_id": name}))
 
     groups = {"groups": ["supervisors", "day"]}
-    settings = await http.put(f"/v1/pools/{pool}", json={"wrap_up_seconds": 600})
-    told(settings)
+    set_up(await http.put(f"/v1/pools/{pool}", json={"wrap_up_seconds": 600}))
     await agent(bob, "logged-in", **groups, site="lyon", chats=3, emails=2)
     await agent(ann, "logged-in", skills=[{"skill": "fr", "level": 4}])
     able = {"pool_id": pool, "skills": [{"skill": "fr", "level": 5}], "actor": "sue"}

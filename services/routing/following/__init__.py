@@ -1,0 +1,1 @@
+"""Telephone systems and desktops follow what routing decides."""

@@ -1,0 +1,1 @@
+"""Supervisors set up pools, and look at them as they are now."""
