@@ -227,7 +227,7 @@ def accept_callback(turn: Turn, body: c.AcceptCallback) -> None:
         return
     if call.state is not CallState.WAITING or call.answered:
         raise Rejected(f"call {call.stream_id} does not wait", "call_id")
-    turn.unqueue(call)
+    turn.lift(call)
     call.callback, call.channel = True, Channel.CALLBACK
     turn.emit_call(call, turn.time(call), e.CallCallbackAccepted(call.queue_id))
     turn.wait(call)

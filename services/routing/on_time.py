@@ -57,7 +57,7 @@ def advance_call(turn: Turn, body: c.AdvanceCall) -> None:
     if not due or turn.command.occurred_at < due:
         return
     at = turn.time(call)
-    left = turn.pool.unindex_call(call)
+    left = turn.lift(call)
     if step is not None:
         if call.step < len(state.config.steps) and step is state.config.steps[call.step]:
             call.step += 1

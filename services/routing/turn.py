@@ -35,7 +35,7 @@ class Rejected(Exception):
 class Turn:
     """now: the pool's time as of this command. events: what has happened so far."""
 
-    __slots__ = ("_open", "_waiting", "command", "events", "now", "pool", "settle")
+    __slots__ = ("_lifted", "_open", "_waiting", "command", "events", "now", "pool", "settle")
 
     def __init__(self, pool: Pool, command: c.Command) -> None:
         self.pool = pool
@@ -45,6 +45,7 @@ class Turn:
         self.settle = False
         """Something has changed for many: look at every line."""
         self._waiting: list[Call] = []
+        self._lifted: set[tuple[str, str]] = set()
         self._open: dict[str, Agent] = {}
 
     # What the handlers ask.
@@ -193,7 +194,7 @@ class Turn:
         for call in self.pool.calls.values():
             if call.only_agent == agent.agent_id and call.state is CallState.WAITING:
                 if call not in self._waiting:
-                    self.pool.unindex_call(call)
+                    self.lift(call)
                     self.wait(call)
                 self.free_from_agent(call, at)
 
@@ -355,6 +356,11 @@ class Turn:
                 call.queue_id, call.step, what, call.required_skills, call.groups
             )
             self.emit_call(call, at, relaxed)
+
+    def lift(self, call: Call) -> int:
+        """Look at a waiting call anew, which goes or waits on; how many others wait in its queue."""
+        self._lifted.add((call.stream_id, call.queue_key))
+        return self.pool.unindex_call(call)
 
     def unqueue(self, call: Call) -> None:
         """A waiting call goes, and not to an agent."""
@@ -593,7 +599,11 @@ class Turn:
             choice = matching.agent_for(call.need(), call.queued_at, self.now)
             if choice is not None:
                 if not call.main:
-                    pool.queue(call.queue_key).pace.at_once = True
+                    state = pool.queue(call.queue_key)
+                    if (call.stream_id, call.queue_key) in self._lifted:
+                        state.pace.leaves(self.now, state.waiting)
+                    else:
+                        state.pace.at_once = True
                 self.offer(call, pool.agents[choice.id], choice, for_agent=False)
                 continue
             pool.index_call(call)

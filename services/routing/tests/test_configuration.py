@@ -204,3 +204,14 @@ def test_rules_that_cannot_be() -> None:
         with pytest.raises(Invalid) as refused:
             check_client_rules(rules)
         assert refused.value.field == field
+
+
+def test_a_call_that_is_relaxed_to_somebody_has_waited_all_the_same() -> None:
+    play = Play()
+    relax = Step(30, Overflow.RELAX_SKILL, skill="fr")
+    play.queue("q", required_skills=(("fr", 5),), steps=(relax,))
+    play.agent("ann")
+    play.call("c1")
+    assert kinds(play.wait(30)) == ["CallRelaxed", "CallOffered", "AgentReserved"]
+    pace = play.pool.queue("acme/q").pace
+    assert (pace.began, pace.gap, pace.at_once) == (0, 30.0 * S, False)
