@@ -11,8 +11,8 @@ import io
 import json
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, fields
 from datetime import UTC, date, datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -38,6 +38,7 @@ class By(StrEnum):
     ALL = "all"
     QUEUE = "queue"
     AGENT = "agent"
+    POLICY = "policy"
     TOPIC = "topic"
     DISPOSITION = "disposition"
     PRODUCT = "product"
@@ -54,6 +55,10 @@ class By(StrEnum):
 
 OF_ORDERS: Final = {By.PRODUCT, By.CAMPAIGN, By.OFFER}
 """What calls do not have."""
+
+
+TARGETS: Final = ("target_s", "target_share", "target_service_level")
+"""What is added of each queue's own target."""
 
 
 class Format(StrEnum):
@@ -76,17 +81,20 @@ class Sums:
     """Answered calls that have ended."""
     handle: int = 0
     """Talked and wrap-up, of the handled."""
+    overflowed: int = 0
+    """Offered, and ended by their queue's rules."""
+    out_of_hours: int = 0
+    """Sent away because they came when their queue was closed: not offered."""
+    transfers: int = 0
+    callbacks: int = 0
+    """Calls whose customers have hung up to be called back."""
+    estimated: int = 0
+    """Answered calls whose customers could be told how long they would wait."""
+    estimate_error: int = 0
+    """By how much they were told too little or too much."""
 
     def __add__(self, other: "Sums") -> "Sums":
-        return Sums(
-            self.offered + other.offered,
-            self.answered + other.answered,
-            self.abandoned + other.abandoned,
-            self.answered_in_target + other.answered_in_target,
-            self.waited + other.waited,
-            self.handled + other.handled,
-            self.handle + other.handle,
-        )
+        return Sums(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
 
     def figures(self) -> dict[str, int | float | None]:
         """The figures by name; None where nothing can be divided by."""
@@ -98,6 +106,11 @@ class Sums:
             "asa_s": _ratio(self.waited / 1e6, self.answered),
             "service_level": _ratio(self.answered_in_target, self.offered),
             "aht_s": _ratio(self.handle / 1e6, self.handled),
+            "overflowed": self.overflowed,
+            "out_of_hours": self.out_of_hours,
+            "transfers": self.transfers,
+            "callbacks": self.callbacks,
+            "estimate_error_s": _ratio(self.estimate_error / 1e6, self.estimated),
         }
 
 
@@ -145,7 +158,13 @@ _SUMS: Final = """\
     countIf(answered AND waited_us <= %(target_us)s),
     sumIf(waited_us, answered),
     countIf(handled),
-    sumIf(talked_us + wrap_up_us, handled)
+    sumIf(talked_us + wrap_up_us, handled),
+    countIf(overflowed AND offered),
+    countIf(out_of_hours),
+    sum(transfers),
+    countIf(callback_accepted),
+    countIf(answered AND estimated_wait_us IS NOT NULL),
+    ifNull(sumIf(abs(waited_us - estimated_wait_us), answered), 0)
 FROM calls
 """
 _RANGE: Final = """\
@@ -158,6 +177,16 @@ WHERE client_id = %(client)s
 _NAMED: Final = (
     f"SELECT {{0}},\n{_SUMS}{_RANGE}GROUP BY {{0}} HAVING {{0}} != '' OR countIf(offered)"
 )
+# A call that nobody was given counts under the policy that its pool had when it was queued.
+_POLICY: Final = f"""\
+SELECT if(policy != '', policy, pool_policy) AS name,
+{_SUMS}ASOF LEFT JOIN
+(
+    SELECT pool_id AS configured, occurred_at AS configured_at, policy AS pool_policy
+    FROM pool_events FINAL
+    WHERE event_type = 'PoolConfigured'
+) AS pools ON configured = pool_id AND configured_at <= ifNull(queued_at, toDateTime64(0, 6))
+{_RANGE}GROUP BY name HAVING name != '' OR countIf(offered)"""
 # What was said in these calls alone: those of many years would not fit into memory.
 _SAID: Final = f"""\
 SELECT {{0}} AS name,
@@ -177,6 +206,7 @@ _SELECT: Final = {
     By.ALL: f"SELECT\n{_SUMS}{_RANGE}",
     By.QUEUE: _NAMED.format("queue_id"),
     By.AGENT: _NAMED.format("agent_id"),
+    By.POLICY: _POLICY,
     By.TOPIC: _SAID.format(_TOPIC),
     By.DISPOSITION: _SAID.format("disposition"),
     By.DAY: f"SELECT toDate(arrived_at, %(zone)s) AS day,\n{_SUMS}{_RANGE}GROUP BY day",
@@ -206,7 +236,7 @@ def ask(clickhouse: Client, question: Question) -> dict[Any, Sums]:
     for row in rows:
         group: Any = None
         match question.by:
-            case By.QUEUE | By.AGENT:
+            case By.QUEUE | By.AGENT | By.POLICY:
                 group = row[0] or None
             case By.TOPIC | By.DISPOSITION:
                 group = row[0] or NONE
@@ -214,8 +244,22 @@ def ask(clickhouse: Client, question: Question) -> dict[Any, Sums]:
                 group = row[0]
             case By.INTERVAL:
                 group = interval_start(row[0], row[1], question.zone)
-        found[group] = found.get(group, Sums()) + Sums(*row[-7:])
+        found[group] = found.get(group, Sums()) + Sums(*row[-len(fields(Sums)) :])
     return dict(sorted(found.items(), key=lambda item: (item[0] in (None, NONE), item[0])))
+
+
+_TARGETS: Final = """\
+SELECT queue_id, target_seconds, target_share, service_level
+FROM service_levels(client = %(client)s, from_date = %(start)s, to_date = %(end)s)"""
+
+
+def targets(clickhouse: Client, client: str, start: date, end: date) -> dict[Any, dict[str, Any]]:
+    """Of each queue the target of its own, and the service level by it; None where it has none."""
+    values = {"client": client, "start": str(start), "end": str(end)}
+    return {
+        queue or None: dict(zip(TARGETS, row, strict=True))
+        for queue, *row in clickhouse.execute(_TARGETS, values)
+    }
 
 
 def report(by: By, found: dict[Any, Sums]) -> list[dict[str, Any]]:
@@ -237,6 +281,10 @@ def kpi(
         int, typer.Option(help="With --by topic: 1 for the roots; 0: each call's own.", min=0)
     ] = 0,
     sl_seconds: Annotated[float, typer.Option(help="Service level: answered within.")] = 20.0,
+    own_targets: Annotated[
+        bool,
+        typer.Option("--targets", help="With --by queue: each queue's own service level, too."),
+    ] = False,
     orders: Annotated[
         bool,
         typer.Option("--orders", help="Of orders, as --by product, campaign and offer always are."),
@@ -252,6 +300,8 @@ def kpi(
             raise InputError(f"--sl-seconds: {sl_seconds} is no number of seconds from 0 up")
         if level and by is not By.TOPIC:
             raise InputError("--level: only --by topic has levels")
+        if own_targets and (orders or by is not By.QUEUE):
+            raise InputError("--targets: only calls --by queue have targets of their own")
         if orders and by not in order_report.OCCASIONS:
             raise InputError(f"--orders: they are not counted --by {by}")
         with warehouse.connected("orders" if orders else "calls") as clickhouse:
@@ -261,11 +311,15 @@ def kpi(
             else:
                 question = Question(client, zone, start, end, by, interval_s, sl_seconds, level)
                 rows = report(by, ask(clickhouse, question))
+                if own_targets:
+                    found = targets(clickhouse, client, start, end)
+                    rows = [row | found.get(row["queue"], dict.fromkeys(TARGETS)) for row in rows]
     match format:
         case Format.JSON:
             typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         case Format.CSV:
-            typer.echo(order_report.as_csv(by, rows) if orders else _csv(by, rows), nl=False)
+            text = order_report.as_csv(by, rows) if orders else _csv(by, rows, own_targets)
+            typer.echo(text, nl=False)
         case Format.TABLE if orders:
             order_report.show(by, rows)
         case Format.TABLE:
@@ -283,29 +337,50 @@ def _interval(text: str) -> int:
     return seconds
 
 
-def _csv(by: By, rows: Sequence[dict[str, Any]]) -> str:
-    names = [by.column, *Sums().figures()] if by.column else [*Sums().figures()]
+def _csv(by: By, rows: Sequence[dict[str, Any]], own_targets: bool) -> str:
+    names = [*([by.column] if by.column else []), *Sums().figures()]
     text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer = csv.DictWriter(text, [*names, *TARGETS] if own_targets else names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
 
 
 def _print_table(by: By, rows: Sequence[dict[str, Any]], sl_seconds: float) -> None:
+    shown: dict[str, tuple[str, Callable[[Any], str]]] = {
+        "offered": ("offered", _count),
+        "answered": ("answered", _count),
+        "abandoned": ("abandoned", _count),
+        "abandonment_rate": ("abandoned %", _percent),
+        "asa_s": ("ASA s", _seconds),
+        "service_level": (f"in {sl_seconds:g} s %", _percent),
+        "aht_s": ("AHT s", _seconds),
+    }
+    # Of these only what there is: few centres do all of it.
+    others: dict[str, tuple[str, Callable[[Any], str]]] = {
+        "overflowed": ("overflowed", _count),
+        "out_of_hours": ("out of hours", _count),
+        "transfers": ("transfers", _count),
+        "callbacks": ("callbacks", _count),
+        "estimate_error_s": ("estimate off by s", _seconds),
+        "target_s": ("target s", _seconds),
+        "target_share": ("target %", _percent),
+        "target_service_level": ("in target %", _percent),
+    }
+    shown |= {name: how for name, how in others.items() if any(row.get(name) for row in rows)}
     table = Table(box=None, pad_edge=False)
     if by.column:
         table.add_column(by.value)
-    for title in ("offered", "answered", "abandoned", "abandoned %", "ASA s"):
+    for title, _ in shown.values():
         table.add_column(title, justify="right")
-    table.add_column(f"in {sl_seconds:g} s %", justify="right")
-    table.add_column("AHT s", justify="right")
     for row in rows:
-        shown = [f"{row[name]:,}" for name in ("offered", "answered", "abandoned")]
-        shown += [_percent(row["abandonment_rate"]), _seconds(row["asa_s"])]
-        shown += [_percent(row["service_level"]), _seconds(row["aht_s"])]
-        table.add_row(*([row[by.column] or "-"] if by.column else []), *shown)
+        values = [text(row[name]) for name, (_, text) in shown.items()]
+        table.add_row(*([row[by.column] or "-"] if by.column else []), *values)
     print_table(table)
+
+
+def _count(count: int) -> str:
+    return f"{count:,}"
 
 
 def _percent(rate: float | None) -> str:

@@ -84,17 +84,36 @@ def test_days_have_23_and_25_hours_where_the_clock_is_changed() -> None:
 
 
 def test_figures_of_sums() -> None:
-    sums = Sums(4, 3, 1, 2, 90_000_000, 2, 500_000_000)
+    sums = Sums(
+        offered=5,
+        answered=3,
+        abandoned=1,
+        answered_in_target=2,
+        waited=90_000_000,
+        handled=2,
+        handle=500_000_000,
+        overflowed=1,
+        out_of_hours=7,
+        transfers=4,
+        callbacks=2,
+        estimated=2,
+        estimate_error=25_000_000,
+    )
     assert report(By.QUEUE, {"sales": sums}) == [
         {
             "queue": "sales",
-            "offered": 4,
+            "offered": 5,
             "answered": 3,
             "abandoned": 1,
-            "abandonment_rate": 0.25,
+            "abandonment_rate": 0.2,
             "asa_s": 30.0,
-            "service_level": 0.5,
+            "service_level": 0.4,
             "aht_s": 250.0,
+            "overflowed": 1,
+            "out_of_hours": 7,
+            "transfers": 4,
+            "callbacks": 2,
+            "estimate_error_s": 12.5,
         }
     ]
 
@@ -109,7 +128,18 @@ def test_what_cannot_be_divided_is_null() -> None:
         "asa_s": None,
         "service_level": None,
         "aht_s": None,
+        "overflowed": 0,
+        "out_of_hours": 0,
+        "transfers": 0,
+        "callbacks": 0,
+        "estimate_error_s": None,
     }
+
+
+def test_sums_add_up_by_name() -> None:
+    one = Sums(*range(1, 14))
+    assert one + Sums() == one
+    assert one + one == Sums(*range(2, 27, 2))
 
 
 @pytest.mark.parametrize(
@@ -126,6 +156,7 @@ def test_what_cannot_be_divided_is_null() -> None:
         (["--from", "2026-02-01", "--to", "2026-02-02", "--sl-seconds", "-1"], 2, "--sl-seconds"),
         (["--from", "2026-02-01", "--to", "2026-02-02", "--sl-seconds", "nan"], 2, "--sl-seconds"),
         (["--from", "2026-02-01", "--to", "2026-02-02", "--level", "1"], 2, "--level: only"),
+        (["--from", "2026-02-01", "--to", "2026-02-02", "--targets"], 2, "--targets: only calls"),
         (
             ["--from", "2026-02-01", "--to", "2026-02-02", "--orders", "--by", "topic"],
             2,

@@ -1,7 +1,8 @@
 """The live figures as a fold over call-events, pure: the same log always gives the same figures.
 
 Per client and hour of arrival (UTC) the state knows each call and what its events said. What is
-known of a call only ever grows (or, max), so copies of an event, and their order, change nothing.
+known of a call only ever grows (or, min, max, sets), so copies of an event, and their order, change
+nothing. A call counts once, by its first connection: one that is transferred is connected again.
 
 The memory is bounded: a state is one of the client's KEEP_HOURS slots and holds one hour, and an
 hour that is KEEP_HOURS younger takes its slot over. So the client's newest calls decide what is
@@ -18,6 +19,9 @@ HOUR_US: Final = 3_600_000_000
 INTERVAL_US: Final = 900_000_000
 """A quarter of an hour. Every zone's offset is a multiple of it, so the quarters of UTC add up to
 the half hours and days of any client's own clock."""
+UNNUMBERED: Final = 0
+"""The version of what a snapshot says from before versions were kept: a call had one connection and
+one wrap-up then."""
 KEEP_HOURS: Final = 48
 """No setting: the slots of snapshots that exist depend on it."""
 
@@ -27,6 +31,7 @@ class Kind(Enum):
 
     CONNECTED = "connected"
     ABANDONED = "abandoned"
+    OVERFLOWED = "overflowed"
     ENDED = "ended"
     WRAPPED_UP = "wrapped_up"
 
@@ -35,12 +40,14 @@ class Kind(Enum):
 class Said:
     """What one event says of a call. Times and durations in microseconds.
 
+    version: of the event in the call's stream.
     lasted: the wait, the talk or the wrap-up, as the kind of event has it.
     """
 
     kind: Kind
     client_id: str
     call_id: str
+    version: int
     queue_id: str
     arrived_at: int
     lasted: int
@@ -48,18 +55,31 @@ class Said:
     offset: int
 
 
+class Connection(NamedTuple):
+    """The least is the first of a call."""
+
+    version: int
+    queue_id: str
+    waited: int
+
+
+class WrapUp(NamedTuple):
+    version: int
+    lasted: int
+
+
 class Facts(NamedTuple):
-    """What is known of a call."""
+    """What is known of a call. wrap_ups: one for each agent who had it, sorted."""
 
     arrived_at: int
-    connected: bool = False
-    connected_queue: str = ""
-    waited: int = 0
+    connected: Connection | None = None
     abandoned: bool = False
     abandoned_queue: str = ""
+    overflowed: bool = False
+    overflowed_queue: str = ""
     ended: bool = False
     talked: int = 0
-    wrap_up: int = 0
+    wrap_ups: tuple[WrapUp, ...] = ()
 
 
 class Totals(NamedTuple):
@@ -68,6 +88,7 @@ class Totals(NamedTuple):
     offered: int = 0
     answered: int = 0
     abandoned: int = 0
+    overflowed: int = 0
     answered_in_target: int = 0
     handled: int = 0
     waited: int = 0
@@ -155,19 +176,22 @@ def grown(facts: Facts | None, said: Said) -> Facts:
     facts = facts._replace(arrived_at=min(facts.arrived_at, said.arrived_at))
     match said.kind:
         case Kind.CONNECTED:
-            return facts._replace(
-                connected=True,
-                connected_queue=max(facts.connected_queue, said.queue_id),
-                waited=max(facts.waited, said.lasted),
-            )
+            one = Connection(said.version, said.queue_id, said.lasted)
+            return facts._replace(connected=min(facts.connected or one, one))
         case Kind.ABANDONED:
             return facts._replace(
                 abandoned=True, abandoned_queue=max(facts.abandoned_queue, said.queue_id)
             )
+        case Kind.OVERFLOWED:
+            return facts._replace(
+                overflowed=True, overflowed_queue=max(facts.overflowed_queue, said.queue_id)
+            )
         case Kind.ENDED:
             return facts._replace(ended=True, talked=max(facts.talked, said.lasted))
         case Kind.WRAPPED_UP:
-            return facts._replace(wrap_up=max(facts.wrap_up, said.lasted))
+            others = [one for one in facts.wrap_ups if one.version != UNNUMBERED]
+            wrap_ups = {*others, WrapUp(said.version, said.lasted)}
+            return facts._replace(wrap_ups=tuple(sorted(wrap_ups)))
 
 
 def counted(facts: Facts | None, target: int) -> tuple[Place, Totals] | None:
@@ -175,17 +199,21 @@ def counted(facts: Facts | None, target: int) -> tuple[Place, Totals] | None:
     if facts is None:
         return None
     start = facts.arrived_at // INTERVAL_US * INTERVAL_US
-    if facts.connected:
-        return (facts.connected_queue, start), Totals(
+    if facts.connected is not None:
+        waited = facts.connected.waited
+        handle = facts.talked + sum(one.lasted for one in facts.wrap_ups)
+        return (facts.connected.queue_id, start), Totals(
             offered=1,
             answered=1,
-            answered_in_target=int(facts.waited <= target),
+            answered_in_target=int(waited <= target),
             handled=int(facts.ended),
-            waited=facts.waited,
-            handle=facts.talked + facts.wrap_up if facts.ended else 0,
+            waited=waited,
+            handle=handle if facts.ended else 0,
         )
     if facts.abandoned:
         return (facts.abandoned_queue, start), Totals(offered=1, abandoned=1)
+    if facts.overflowed:
+        return (facts.overflowed_queue, start), Totals(offered=1, overflowed=1)
     return None
 
 

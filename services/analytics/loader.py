@@ -13,7 +13,8 @@ from typing import Final
 from eventkit import telemetry
 from eventkit.records import Bad, Batch
 from eventkit.topictable import TopicTable
-from services.analytics.rows import TABLES, UNKNOWN, Rows
+from services.analytics.gaps import Gaps
+from services.analytics.rows import AGENT_EVENTS, TABLES, UNKNOWN, Rows
 from services.analytics.store import Store
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,11 @@ more often for an insert, larger ones leave less to overlap."""
 
 UNKNOWN_EVENTS = telemetry.meter.create_counter(
     "relais.analytics.unknown_events", "{event}", "Events of a type that these contracts lack"
+)
+AGENT_GAPS = telemetry.meter.create_counter(
+    "relais.analytics.agent_gaps",
+    "{event}",
+    "Events of agents that are missing before one that was loaded",
 )
 
 
@@ -36,18 +42,23 @@ class Loader:
     def __init__(self, store: Store, clients: TopicTable[str]) -> None:
         self._store = store
         self._clients = clients
+        self._gaps = Gaps()
 
     async def __call__(self, batch: Batch) -> list[Bad]:
         table = TABLES[batch.topic]
         bad: list[Bad] = []
         storing: asyncio.Task[None] | None = None
         self._looked_up = False
+        if table is AGENT_EVENTS:
+            self._gaps.begin(batch)
         try:
             for start in range(0, len(batch.records), SLICE):
                 rows = table.decode(batch.records[start : start + SLICE])
                 await self._refuse_strangers(rows)
                 bad += rows.bad
                 self._count_unknown(batch, rows)
+                if table is AGENT_EVENTS:
+                    self._count_gaps(batch, rows)
                 if storing is not None:
                     await storing
                 storing = asyncio.create_task(
@@ -76,3 +87,19 @@ class Loader:
         if count:
             UNKNOWN_EVENTS.add(count, {"topic": batch.topic})
             log.warning("%s: %d events of an unknown type are kept as received", batch.token, count)
+
+    def _count_gaps(self, batch: Batch, rows: Rows) -> None:
+        gaps = self._gaps.look(batch.partition, rows)
+        if gaps:
+            missing = sum(gap.last - gap.first + 1 for gap in gaps)
+            AGENT_GAPS.add(missing)
+            first = gaps[0]
+            log.warning(
+                "%s: %d events of agents are missing, first: %s of pool %s, versions %d to %d",
+                batch.token,
+                missing,
+                first.agent_id,
+                first.pool_id,
+                first.first,
+                first.last,
+            )

@@ -4,7 +4,8 @@ The columns follow from the contract: the envelope's fields and the event's own,
 name (a Duration as `<name>_us`, in microseconds; a Timestamp as microseconds since 1970; an enum
 as its value's name, `CHANNEL_VOICE` as `voice`; a message as a column for each of its fields,
 `about_kind` and `about_id`; repeated messages as a list of tuples, their fields in the order of
-their numbers). A new field needs a migration and no code.
+their numbers; skills with levels as a map; what is `_OPTIONAL` and not set as NULL). A new field
+needs a migration and no code.
 
 This is the inner loop of loading, where work per event is what costs. So values are read, checked
 and converted a column at a time, and only when a column fails its check is the culprit looked for.
@@ -29,6 +30,7 @@ from relais.complaints.v1.events_pb2 import ComplaintEvent
 from relais.customers.v1.events_pb2 import CustomerEvent
 from relais.event.v1.meta_pb2 import EventMeta
 from relais.orders.v1.events_pb2 import OrderEvent
+from relais.pools.v1.events_pb2 import PoolEvent
 
 from eventkit.errors import InvalidMessage
 from eventkit.records import Bad, Record
@@ -45,6 +47,8 @@ DAY_US: Final = 86_400_000_000
 MAX_DURATION_US: Final = 366 * DAY_US
 CLIENT_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}")
+HELP_ID: Final = re.compile(rf"{ID.pattern}~\d{{1,9}}", re.ASCII)
+"""A request for help: its call's id and a number."""
 UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 DECIMAL: Final = re.compile(r"-?\d{1,30}(\.\d{1,30})?", re.ASCII)
 DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -67,6 +71,8 @@ _DAYS: Final = {
     "relais.customers.v1.SurveyQuestionAnswered.date",
 }
 _PROMISED: Final = {
+    "relais.agents.v1.AgentConnectionLost.until",
+    "relais.calls.v1.CallCallbackFailed.again_at",
     "relais.complaints.v1.Due.first_response",
     "relais.complaints.v1.Due.resolution",
     "relais.customers.v1.ConsentGiven.expires_at",
@@ -83,6 +89,11 @@ _LONG: Final = {
     "relais.complaints.v1.ComplaintClosed.resolution_took",
 }
 """Durations that may exceed a year: complaints from another system were open for as long."""
+_OPTIONAL: Final = {
+    "relais.calls.v1.CallCallbackOffered.estimated_wait",
+    "relais.calls.v1.CallQueued.estimated_wait",
+}
+"""Durations that may be unknown, which is not the same as none at all."""
 LAST_US: Final = 10_413_791_999_999_999
 """The last microsecond of 2299, which is the last of DateTime64. What is promised for longer ends
 there."""
@@ -286,7 +297,10 @@ class Table:
                 part.columns["payload"] = [record.value for record in part.records]
         # What is not sent costs nothing: columns that hold nothing but their default are left out.
         filled = {
-            name for part in parts.values() for name, column in part.columns.items() if any(column)
+            name
+            for part in parts.values()
+            for name, column in part.columns.items()
+            if any(column) or (self._defaults.get(name, "") is None and 0 in column)
         }
         for name in sorted(filled):
             column = rows.columns[name] = []
@@ -329,21 +343,23 @@ def _field(described: Any, within: str, required: bool, path: str) -> _Field:
     default: Any = 0
     convert: Convert = _as_it_is
     message = described.message_type.full_name if described.message_type else ""
+    pick: Callable[[Any], Any] = attrgetter(path + described.name)
     required = required or not _REQUIRED.isdisjoint((described.name, described.full_name))
     if message == "google.protobuf.Duration":
         longest = LAST_US if described.full_name in _LONG else MAX_DURATION_US
         column, convert = f"{name}_us", partial(_durations, name, longest)
+        if described.full_name in _OPTIONAL:
+            default, pick, convert = None, partial(_if_set, described.name), _known(convert)
     elif described.full_name in _PROMISED:
         convert = partial(_promises, name)
     elif message == "google.protobuf.Timestamp":
         convert = partial(_times, name, required)
     elif message and described.message_type.GetOptions().map_entry:
         default, convert = {}, _maps
-    elif message and "skill" not in described.message_type.fields_by_name:
-        default, convert = [], partial(_tuples, name, _parts(described.message_type))
-    elif message:
-        (level,) = (one.name for one in described.message_type.fields if one.name != "skill")
+    elif message and (level := _level(described.message_type)):
         default, convert = {}, partial(_levels, attrgetter(level))
+    elif message:
+        default, convert = [], partial(_tuples, name, _parts(described.message_type))
     elif described.is_repeated:
         default, convert = [], _lists
     elif described.enum_type is not None:
@@ -361,10 +377,21 @@ def _field(described: Any, within: str, required: bool, path: str) -> _Field:
         elif described.full_name in _DAYS:
             convert = partial(_texts, name, "day", _day)
         elif _is_id(described):
-            convert = partial(_ids, name, ID, required)
+            pattern = HELP_ID if described.name == "help_id" else ID
+            convert = partial(_ids, name, pattern, required)
     elif name == "version":
         convert = _versions
-    return _Field(within, column, default, attrgetter(path + described.name), convert)
+    return _Field(within, column, default, pick, convert)
+
+
+def _level(message: Any) -> str:
+    """The level's name, of a message that is a skill and a level; else nothing."""
+    names = [one.name for one in message.fields]
+    return names[1] if len(names) == 2 and names[0] == "skill" else ""
+
+
+def _if_set(name: str, message: Any) -> Any:
+    return getattr(message, name) if message.HasField(name) else None
 
 
 def _is_id(described: Any) -> bool:
@@ -443,6 +470,22 @@ def duration_fault(duration: int, longest: int = MAX_DURATION_US) -> str:
     years = longest // MAX_DURATION_US
     limit = "a year" if years == 1 else f"{years} years"
     return f"{duration / 1e6} s is not between nothing and {limit}"
+
+
+def _known(convert: Convert) -> Convert:
+    """The same for values of which some are None, and stay so."""
+
+    def convert_known(values: Column, limits: Limits, errors: Errors) -> Column:
+        rows = [row for row, value in enumerate(values) if value is not None]
+        if not rows:
+            return values
+        faults: Errors = {}
+        known = iter(convert([values[row] for row in rows], limits.of(rows), faults))
+        for place, fault in faults.items():
+            errors.setdefault(rows[place], fault)
+        return [None if value is None else next(known) for value in values]
+
+    return convert_known
 
 
 def _versions(values: Column, _: Limits, errors: Errors) -> Column:
@@ -605,6 +648,7 @@ COMPLAINT_EVENTS: Final = Table(
     "complaint-events", "complaint_events", ComplaintEvent, ("complaint_id",)
 )
 ORDER_EVENTS: Final = Table("order-events", "order_events", OrderEvent, ("order_id", "origin"))
+POOL_EVENTS: Final = Table("pool-events", "pool_events", PoolEvent, ("pool_id",))
 TABLES: Final[Mapping[str, Table]] = {
     table.topic: table
     for table in (
@@ -614,6 +658,7 @@ TABLES: Final[Mapping[str, Table]] = {
         CUSTOMER_EVENTS,
         COMPLAINT_EVENTS,
         ORDER_EVENTS,
+        POOL_EVENTS,
     )
 }
 

@@ -7,13 +7,13 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 from relais.analytics.v1.live_kpi_snapshot_pb2 import CallFacts, LiveKpiSnapshot
-from relais.calls.v1.events_pb2 import CallEvent
+from relais.calls.v1.events_pb2 import CallEvent, CallOverflowed
 
 from eventkit import telemetry
 from eventkit.errors import InvalidMessage
 from eventkit.records import Record
 from services.analytics import live, rows
-from services.analytics.live import Facts, Figures, Hour, Kind, Late, Said
+from services.analytics.live import Connection, Facts, Figures, Hour, Kind, Late, Said, WrapUp
 from services.analytics.store import Store
 
 CALL_EVENTS: Final = "call-events"
@@ -28,9 +28,12 @@ LATE_EVENTS = telemetry.meter.create_counter(
 )
 
 _KINDS: Final = {kind.value: kind for kind in Kind}
+CLOSED: Final = "closed"
+"""Why a call overflows that comes outside of its queue's hours."""
 _LASTED: Final = {
     Kind.CONNECTED: "waited",
     Kind.ABANDONED: "waited",
+    Kind.OVERFLOWED: "waited",
     Kind.ENDED: "talked",
     Kind.WRAPPED_UP: "wrap_up",
 }
@@ -49,10 +52,15 @@ class LiveKpis:
         if kind is None:
             return SILENT, None
         body = getattr(event, kind.value)
+        if kind is Kind.OVERFLOWED and out_of_hours(body):
+            return SILENT, None
+        if event.meta.version < 1:
+            raise InvalidMessage("version", f"{event.meta.version} is less than 1")
         said = Said(
             kind,
             _checked("client_id", event.meta.client_id, rows.CLIENT_ID),
             _checked("call_id", event.call_id, rows.ID),
+            event.meta.version,
             body.queue_id and _checked("queue_id", body.queue_id, rows.ID),
             rows.micros(body.arrived_at),
             rows.micros(getattr(body, _LASTED[kind])),
@@ -83,16 +91,22 @@ class LiveKpis:
         for call_id, facts in state.calls.items():
             call = snapshot.calls.add(
                 call_id=call_id,
-                connected=facts.connected,
-                connected_queue_id=facts.connected_queue,
                 abandoned=facts.abandoned,
                 abandoned_queue_id=facts.abandoned_queue,
+                overflowed=facts.overflowed,
+                overflowed_queue_id=facts.overflowed_queue,
                 ended=facts.ended,
             )
             _set_micros(call.arrived_at, facts.arrived_at)
-            _set_micros(call.waited, facts.waited)
+            if facts.connected is not None:
+                call.connected = True
+                call.connected_version = facts.connected.version
+                call.connected_queue_id = facts.connected.queue_id
+                _set_micros(call.waited, facts.connected.waited)
             _set_micros(call.talked, facts.talked)
-            _set_micros(call.wrap_up, facts.wrap_up)
+            _set_micros(call.wrap_up, sum(one.lasted for one in facts.wrap_ups))
+            for one in facts.wrap_ups:
+                _set_micros(call.wrap_ups.add(version=one.version).wrap_up, one.lasted)
         return snapshot.SerializeToString()
 
     def decode_state(self, data: bytes) -> Hour:
@@ -107,17 +121,29 @@ class LiveKpis:
         return hour
 
 
+def out_of_hours(overflowed: CallOverflowed) -> bool:
+    """Whether the call came when its queue was closed, and waited nowhere: it was not offered."""
+    return overflowed.reason == CLOSED and not rows.micros(overflowed.waited)
+
+
 def _facts(call: CallFacts) -> Facts:
+    connected = None
+    if call.connected:
+        waited = rows.micros(call.waited)
+        connected = Connection(call.connected_version, call.connected_queue_id, waited)
+    wrap_ups = [WrapUp(one.version, rows.micros(one.wrap_up)) for one in call.wrap_ups]
+    if not wrap_ups and (lasted := rows.micros(call.wrap_up)):
+        wrap_ups = [WrapUp(live.UNNUMBERED, lasted)]
     return Facts(
         arrived_at=rows.micros(call.arrived_at),
-        connected=call.connected,
-        connected_queue=call.connected_queue_id,
-        waited=rows.micros(call.waited),
+        connected=connected,
         abandoned=call.abandoned,
         abandoned_queue=call.abandoned_queue_id,
+        overflowed=call.overflowed,
+        overflowed_queue=call.overflowed_queue_id,
         ended=call.ended,
         talked=rows.micros(call.talked),
-        wrap_up=rows.micros(call.wrap_up),
+        wrap_ups=tuple(wrap_ups),
     )
 
 
@@ -167,6 +193,7 @@ class LiveTable:
             "offered": [one.offered for one in totals],
             "answered": [one.answered for one in totals],
             "abandoned": [one.abandoned for one in totals],
+            "overflowed": [one.overflowed for one in totals],
             "answered_in_target": [one.answered_in_target for one in totals],
             "handled": [one.handled for one in totals],
             "waited_us": [one.waited for one in totals],

@@ -18,6 +18,7 @@ from relais.complaints.v1.events_pb2 import ComplaintEvent
 from relais.customers.v1.events_pb2 import CustomerEvent
 from relais.event.v1.meta_pb2 import EventMeta
 from relais.orders.v1.events_pb2 import OrderEvent
+from relais.pools.v1.events_pb2 import PoolEvent
 
 from eventkit.ids import event_id
 
@@ -70,6 +71,48 @@ def call(
         done.wrapped_up.agent_id = agent
         done.wrapped_up.wrap_up.seconds = wrap_up
     return _arrived_at(events, at)
+
+
+Told = tuple[int, str, dict[str, Any]]
+"""When, in seconds since the first; an event's name in the oneof, and its fields as protobuf's JSON
+has them."""
+
+
+def call_stream(client: str, call_id: str, *told: Told, at: int = MONDAY) -> list[CallEvent]:
+    """Any events of a call; `arrived_at`, where an event has it, is when the first one happened."""
+    events: list[CallEvent] = []
+    for seconds, name, fields in told:
+        event = _next(events, client, call_id, at + seconds)
+        body = getattr(event, name)
+        body.SetInParent()
+        ParseDict(fields, body)
+        if "arrived_at" in body.DESCRIPTOR.fields_by_name:
+            body.arrived_at.seconds = at
+    return events
+
+
+def agent_stream(agent: str, *told: Told, at: int = MONDAY, pool: str = "pool") -> list[AgentEvent]:
+    """Any events of an agent; each is of the client whose call it names, or the centre's."""
+    events = []
+    for version, (seconds, name, fields) in enumerate(told, 1):
+        client = fields.get("call", "").partition("/")[0] or "centre"
+        event = AgentEvent(agent_id=agent, pool_id=pool)
+        event.meta.CopyFrom(meta(client, f"agent/{agent}", version, at + seconds))
+        getattr(event, name).SetInParent()
+        ParseDict(fields, getattr(event, name))
+        events.append(event)
+    return events
+
+
+def pool_stream(client: str, *told: Told, at: int = MONDAY, pool: str = "pool") -> list[PoolEvent]:
+    """Any events of a pool. Each client's are numbered apart here, so that tests do not meet."""
+    events = []
+    for version, (seconds, name, fields) in enumerate(told, 1):
+        event = PoolEvent(pool_id=pool)
+        event.meta.CopyFrom(meta(client, f"pool/{pool}/{client}", version, at + seconds))
+        ParseDict(fields, getattr(event, name))
+        events.append(event)
+    return events
 
 
 def phantom(client: str, call_id: str, at: int = MONDAY) -> list[CallEvent]:

@@ -6,14 +6,17 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from relais.analytics.v1.live_kpi_snapshot_pb2 import LiveKpiSnapshot
 
 from services.analytics import live
 from services.analytics.live import Facts, Figures, Hour, Kind, Late, Said, Totals
-from services.analytics.stream import LiveKpis
+from services.analytics.stream import SILENT, LiveKpis
+from services.analytics.tests.events import MONDAY, call_stream, record
 
 TARGET = 20_000_000
 HOUR = live.HOUR_US
 T0 = 500_000 * HOUR
+MONDAY_US = MONDAY * 1_000_000
 
 States = dict[str, Hour]
 
@@ -22,6 +25,7 @@ said = st.builds(
     kind=st.sampled_from(Kind),
     client_id=st.sampled_from(["acme", "beta"]),
     call_id=st.sampled_from(["c1", "c2", "c3"]),
+    version=st.integers(1, 9),
     queue_id=st.sampled_from(["sales", "care"]),
     arrived_at=st.integers(0, 3).map(lambda quarter: T0 + quarter * live.INTERVAL_US),
     lasted=st.integers(0, 60).map(lambda seconds: seconds * 1_000_000),
@@ -93,7 +97,8 @@ def test_a_snapshot_and_the_rest_is_the_whole(before: list[Said], after: list[Sa
 
 
 def one(kind: Kind, lasted: int = 0, arrived_at: int = T0, **more: Any) -> Said:
-    return replace(Said(kind, "acme", "c1", "sales", arrived_at, lasted * 1_000_000, 2, 7), **more)
+    said = Said(kind, "acme", "c1", 5, "sales", arrived_at, lasted * 1_000_000, 2, 7)
+    return replace(said, **more)
 
 
 def last(events: Sequence[Said]) -> Totals:
@@ -104,9 +109,10 @@ def last(events: Sequence[Said]) -> Totals:
 
 def test_answered_and_then_handled() -> None:
     events = [one(Kind.CONNECTED, 20), one(Kind.ENDED, 60), one(Kind.WRAPPED_UP, 5)]
-    assert last(events[:1]) == Totals(1, 1, 0, 1, 0, 20_000_000, 0)
-    assert last(events[:2]) == Totals(1, 1, 0, 1, 1, 20_000_000, 60_000_000)
-    assert last(events) == Totals(1, 1, 0, 1, 1, 20_000_000, 65_000_000)
+    connected = Totals(1, 1, answered_in_target=1, waited=20_000_000)
+    assert last(events[:1]) == connected
+    assert last(events[:2]) == connected._replace(handled=1, handle=60_000_000)
+    assert last(events) == connected._replace(handled=1, handle=65_000_000)
 
 
 def test_answered_after_the_target() -> None:
@@ -117,6 +123,60 @@ def test_a_call_that_was_answered_is_not_abandoned() -> None:
     assert last([one(Kind.ABANDONED, 3)]) == Totals(offered=1, abandoned=1)
     both = last([one(Kind.ABANDONED, 3), one(Kind.CONNECTED, 3)])
     assert (both.offered, both.answered, both.abandoned) == (1, 1, 0)
+
+
+HANDLED = Totals(offered=1, answered=1, answered_in_target=1, handled=1, waited=8_000_000)
+
+
+def test_a_call_that_is_transferred_counts_once_in_its_first_queue() -> None:
+    events = [
+        one(Kind.CONNECTED, 8, version=4),
+        one(Kind.WRAPPED_UP, 5, version=6),
+        one(Kind.CONNECTED, 90, version=9, queue_id="complaints"),
+        one(Kind.ENDED, 100, version=10, queue_id="complaints"),
+        one(Kind.WRAPPED_UP, 7, version=11, queue_id="complaints"),
+    ]
+    for order in (events, events[::-1], events + events):
+        states, _ = fold(order)
+        [hour] = states.values()
+        assert {place[0]: total for place, total in hour.totals.items() if any(total)} == {
+            "sales": HANDLED._replace(handle=112_000_000)
+        }
+
+
+def test_a_call_that_overflowed_is_offered_and_not_abandoned() -> None:
+    assert last([one(Kind.OVERFLOWED, 600)]) == Totals(offered=1, overflowed=1)
+    both = last([one(Kind.OVERFLOWED, 3), one(Kind.CONNECTED, 3)])
+    assert (both.offered, both.answered, both.overflowed) == (1, 1, 0)
+
+
+def test_a_snapshot_from_before_calls_were_transferred() -> None:
+    """Its connection is the first one, and its wrap-up the one that may come again."""
+    snapshot = LiveKpiSnapshot(client_id="acme")
+    snapshot.hour.seconds = T0 // 1_000_000
+    call = snapshot.calls.add(call_id="c1", connected=True, connected_queue_id="sales", ended=True)
+    call.arrived_at.seconds = T0 // 1_000_000
+    call.waited.seconds, call.talked.seconds, call.wrap_up.seconds = 8, 60, 5
+    hour = LiveKpis(target_s=20).decode_state(snapshot.SerializeToString())
+    key = live.slot("acme", T0)
+    wanted = {("sales", T0): HANDLED._replace(handle=65_000_000)}
+    assert hour.totals == wanted
+    again = [one(Kind.CONNECTED, 90, version=9), one(Kind.WRAPPED_UP, 5, version=6)]
+    states, outputs = fold([*again, *again], {key: hour})
+    assert outputs == []
+    assert {p: t for p, t in states[key].totals.items() if any(t)} == wanted
+
+
+def test_a_call_that_comes_out_of_hours_is_not_offered() -> None:
+    code = LiveKpis(target_s=20)
+
+    def decoded(reason: str, waited: int) -> str:
+        told = {"action": "OVERFLOW_CLOSE", "queue_id": "sales", "waited": f"{waited}s"}
+        [event] = call_stream("acme", "c1", (0, "overflowed", {**told, "reason": reason}))
+        return code.decode(record("call-events", event.SerializeToString()))[0]
+
+    assert decoded("closed", 0) == SILENT
+    assert decoded("closed", 60) == decoded("waited too long", 0) == live.slot("acme", MONDAY_US)
 
 
 def test_an_end_alone_is_no_call_of_ours() -> None:

@@ -13,13 +13,16 @@ from services.analytics.tests.events import (
     MONDAY,
     agent_logged_in,
     call,
+    call_stream,
     client_registered,
     complaint_events,
     customer_events,
     order_events,
     phantom,
+    pool_stream,
 )
 from services.analytics.tests.support import Analytics, publish, until
+from services.analytics.tests.test_routed_calls import CASES
 
 RANGE = ("--from", "2026-09-01", "--to", "2026-11-01")
 FIGURES = "SELECT sum(offered), sum(answered), sum(abandoned) FROM {} WHERE client_id = %(client)s"
@@ -78,6 +81,11 @@ def test_from_the_topic_to_the_report(analytics: Analytics, kafka: str) -> None:
         "asa_s": pytest.approx(sum(number % 40 for number in answered) / 90, abs=1e-9),
         "service_level": sum(number % 40 <= 20 for number in answered) / 100,
         "aht_s": 65.0,
+        "overflowed": 0,
+        "out_of_hours": 0,
+        "transfers": 0,
+        "callbacks": 0,
+        "estimate_error_s": None,
     }
     [stricter] = analytics.report("--client", client, *RANGE, "--sl-seconds", "5")
     assert stricter["service_level"] == sum(number % 40 <= 5 for number in answered) / 100
@@ -129,7 +137,9 @@ def test_the_last_day_is_exclusive_and_an_empty_range_is_no_error(
     assert offered("2026-09-09", "2026-09-11") == 2
     empty = ("--client", client, "--from", "2020-01-01", "--to", "2020-01-02")
     [row] = analytics.report(*empty)
-    assert row == dict.fromkeys(row, None) | {"offered": 0, "answered": 0, "abandoned": 0}
+    counts = ("offered", "answered", "abandoned", "overflowed")
+    counts += ("out_of_hours", "transfers", "callbacks")
+    assert row == dict.fromkeys(row, None) | dict.fromkeys(counts, 0)
     assert analytics.report(*empty, "--by", "interval") == []
 
 
@@ -293,6 +303,46 @@ def test_what_was_sold(analytics: Analytics, kafka: str) -> None:
     assert analytics.ask(kept) == [(1,)]
     assert analytics.ask("SELECT count() FROM orders WHERE client_id = 'nobody'") == [(0,)]
     assert analytics.answers("loader", "ready")
+
+
+def test_routed_calls_count_once_live_too(analytics: Analytics, kafka: str) -> None:
+    """Transferred, put back, called back, overflowed: the live figures and `calls` agree."""
+    client = "live-routed"
+    publish(kafka, "client-events", [client_registered(client, "UTC")])
+    events = [
+        event
+        for name, (told, _) in CASES.items()
+        for event in call_stream(client, name, *told, at=MONDAY)
+    ]
+    queue = {"queue_id": "sales", "target_seconds": 8, "target_share": 0.8}
+    settings = pool_stream(client, (-60, "queue_configured", {"queue": queue}), pool="live-routed")
+    publish(kafka, "pool-events", [b"\xff", *settings, *settings])
+    publish(kafka, "call-events", [*events, *events])
+    figures = """
+SELECT sum(offered), sum(answered), sum(abandoned), sum(overflowed), round(sum(asa_s * answered))
+FROM live_kpi WHERE client_id = 'live-routed'"""
+    counted = """
+SELECT countIf(offered), countIf(answered), countIf(abandoned), countIf(overflowed AND offered),
+       round(sumIf(waited_s, answered)) FROM calls WHERE client_id = 'live-routed'"""
+    kept = "SELECT uniqExact(event_id) FROM call_events WHERE client_id = 'live-routed'"
+    until(lambda: analytics.ask(kept) == [(len(events),)], "all events are loaded")
+    until(lambda: analytics.ask(counted) == analytics.ask(figures), "calls are counted live")
+    assert analytics.ask(figures)[0][3] == sum(
+        wanted.get("overflowed") or wanted.get("outcome") == "overflowed"
+        for _, wanted in CASES.values()
+        if wanted.get("offered") != 0
+    )
+    [by_target] = [
+        row
+        for row in analytics.report(
+            "--client", client, *RANGE, "--by", "queue", "--targets", "--sl-seconds", "8"
+        )
+        if row["queue"] == "sales"
+    ]
+    assert by_target["target_s"] == 8
+    assert by_target["target_service_level"] == by_target["service_level"] > 0
+    topics = "SELECT count() FROM pool_events FINAL WHERE pool_id = 'live-routed'"
+    assert analytics.ask(topics) == [(1,)]
 
 
 def test_published_again_nothing_changes(analytics: Analytics, kafka: str) -> None:

@@ -2,17 +2,19 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf.json_format import ParseDict
+from relais.agents.v1.events_pb2 import AgentEvent
 from relais.calls.v1.events_pb2 import CallEvent
 from relais.clients.v1.events_pb2 import ClientEvent
 from relais.complaints.v1.events_pb2 import ComplaintEvent
 from relais.customers.v1.events_pb2 import CustomerEvent
 from relais.orders.v1.events_pb2 import OrderEvent
+from relais.pools.v1.events_pb2 import PoolEvent
 
 from eventkit.errors import InvalidMessage
 from relaisctl import codec
@@ -24,18 +26,22 @@ from services.analytics.rows import (
     COMPLAINT_EVENTS,
     CUSTOMER_EVENTS,
     ORDER_EVENTS,
+    POOL_EVENTS,
     TABLES,
     UNKNOWN,
 )
 from services.analytics.tests.events import (
     MONDAY,
     Body,
+    Told,
     agent_logged_in,
     call,
+    call_stream,
     client_registered,
     complaint_events,
     customer_events,
     order_events,
+    pool_stream,
     record,
     values,
 )
@@ -43,6 +49,8 @@ from services.analytics.tests.events import (
 MESSAGES: dict[str, Any] = {
     "client-events": ClientEvent,
     "call-events": CallEvent,
+    "agent-events": AgentEvent,
+    "pool-events": PoolEvent,
     "customer-events": CustomerEvent,
     "complaint-events": ComplaintEvent,
     "order-events": OrderEvent,
@@ -95,14 +103,18 @@ def test_other_topics() -> None:
     assert decoded.clients() == set()
 
 
+SCRIPTS = "".join(path.read_text() for path in sorted(schema.MIGRATIONS.glob("*.sql")))
+
+
 def test_every_column_that_rows_can_have_is_in_the_table() -> None:
     """A new field of an event needs a migration: this fails until there is one."""
-    scripts = "".join(path.read_text() for path in sorted(schema.MIGRATIONS.glob("*.sql")))
     for table in TABLES.values():
-        made = re.search(rf"TABLE IF NOT EXISTS {table.name}\n\((.*?)\n\)", scripts, re.DOTALL)
+        made = re.search(rf"TABLE IF NOT EXISTS {table.name}\n\((.*?)\n\)", SCRIPTS, re.DOTALL)
         assert made
-        columns = set(re.findall(r"^    (\w+) ", made[1], re.MULTILINE))
-        assert columns - {"event_id"} == table.columns
+        columns = re.findall(r"^    (\w+) ", made[1], re.MULTILINE)
+        for added in re.findall(rf"ALTER TABLE {table.name}\n(.*?);\n", SCRIPTS, re.DOTALL):
+            columns += re.findall(r"ADD COLUMN IF NOT EXISTS (\w+) ", added)
+        assert sorted(columns) == sorted({*table.columns, "event_id"})
 
 
 EXAMPLES = [
@@ -128,22 +140,21 @@ def test_golden_events_become_rows_that_say_the_same(path: Path) -> None:
     fields.pop("stream_id")
     fields["event_id_text"] = fields.pop("event_id")
     for name, text in fields.items():
-        value = row.pop(name, None) if name in row else row.pop(f"{name}_us")
-        assert as_json(value, text) == text, name
+        # What is left out of the columns is the type's default.
+        value = row.pop(name, None) if name in row else row.pop(f"{name}_us", 0)
+        assert as_json(value, text, PARTS.get(name, ())) == text, name
     assert set(row) == {"kafka_partition", "kafka_offset"}
 
 
-LINE = (
-    *("line_id", "quantity", "unit_amount", "unit_currency", "amount_amount", "amount_currency"),
-    *("monthly", "discount"),
-)
-
-
-def test_the_parts_of_a_line_are_those_of_its_column() -> None:
-    script = next(schema.MIGRATIONS.glob("0008*")).read_text()
-    told = re.search(r"^    lines +Array\(Tuple\((.*?)\)\)", script, re.MULTILINE | re.DOTALL)
-    assert told
-    assert tuple(part.split()[0] for part in told[1].split(",")) == LINE
+PARTS = {
+    name: [part.split()[0] for part in parts.split(",")]
+    for name, parts in re.findall(
+        r"^    (?:ADD COLUMN IF NOT EXISTS )?(\w+) +Array\(Tuple\((.*?)\)\)(?:,| COMMENT)",
+        SCRIPTS,
+        re.MULTILINE | re.DOTALL,
+    )
+}
+"""The names within the columns of tuples, in order."""
 
 
 def flat(fields: dict[str, Any], path: str = "") -> dict[str, Any]:
@@ -157,13 +168,26 @@ def flat(fields: dict[str, Any], path: str = "") -> dict[str, Any]:
     return found
 
 
-def as_json(value: Any, like: Any) -> Any:
+def as_json(value: Any, like: Any, parts: Sequence[str] = ()) -> Any:
     """A column's value in the form that protobuf's JSON has for the field."""
-    if isinstance(value, list) and value and isinstance(value[0], tuple):
-        return [{k: v for k, v in zip(LINE, one, strict=True) if v} for one in value]
-    if not isinstance(like, str) or isinstance(value, list):
-        skills = isinstance(value, dict) and not isinstance(like, dict)
-        return [{"skill": k, "min_level": v} for k, v in value.items()] if skills else value
+    if isinstance(like, list) and isinstance(value, dict):
+        return [
+            {**one, "skill": skill, [*one][-1]: level}
+            for one, (skill, level) in zip(like, value.items(), strict=True)
+        ]
+    if isinstance(like, list):
+        return [
+            {
+                name: as_json(part, one.get(name, part))
+                for name, part in zip(parts, row, strict=True)
+                if part
+            }
+            if isinstance(row, tuple)
+            else row
+            for row, one in zip(value, like, strict=True)
+        ]
+    if not isinstance(like, str):
+        return value
     if isinstance(value, int):
         if like.endswith("Z"):
             return codec.timestamp(value).ToJsonString()
@@ -305,6 +329,90 @@ def test_lines_belong_to_their_orders() -> None:
     assert decoded.bad == []
     found = [[(line[0], line[-2]) for line in row] for row in decoded.columns["lines"]]
     assert found == [[("a", True), ("b", False)], [], [("c", False)], []]
+
+
+def decoded_calls(*told: Told) -> rows.Rows:
+    sent = values(call_stream("acme", "c-1", *told))
+    return CALL_EVENTS.decode(
+        [record("call-events", value, offset) for offset, value in enumerate(sent)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("estimates", "column"),
+    [
+        (["75s", None, "0s"], [75_000_000, None, 0]),
+        (["0s", "0s"], [0, 0]),
+        ([None, "0s"], [None, 0]),
+        ([None, None], None),
+    ],
+)
+def test_no_estimate_is_not_an_estimate_of_nothing(
+    estimates: list[str | None], column: list[int | None] | None
+) -> None:
+    told: list[Told] = [
+        (0, "queued", {"estimated_wait": estimate} if estimate else {}) for estimate in estimates
+    ]
+    assert decoded_calls(*told).columns.get("estimated_wait_us") == column
+
+
+def test_an_estimate_is_checked_as_any_duration() -> None:
+    decoded = decoded_calls(
+        (0, "queued", {}),
+        (0, "queued", {"estimated_wait": "-1s"}),
+        (0, "queued", {"estimated_wait": "9s"}),
+    )
+    assert decoded.columns["estimated_wait_us"] == [None, 9_000_000]
+    assert [(bad.record.offset, str(bad.error)[:15]) for bad in decoded.bad] == [
+        (1, "estimated_wait:")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("help_id", "fits"),
+    [("c-1~1", True), (f"{'c' * 128}~12", True), ("c-1", False), ("c-1~", False), ("~1", False)],
+)
+def test_the_id_of_a_request_for_help(help_id: str, fits: bool) -> None:
+    decoded = decoded_calls((0, "help_ended", {"help_id": help_id}))
+    assert [str(bad.error) for bad in decoded.bad] == ([] if fits else ["help_id: is no id"])
+
+
+def test_a_queue_with_all_that_it_says() -> None:
+    """Messages within messages are columns; repeated ones are tuples, and skills a map."""
+    queue = {
+        "queue_id": "sales",
+        "required_skills": [{"skill": "english", "min_level": 2}],
+        "hours": {"zone": "Europe/Paris", "weekly": [{"weekday": 1, "opens": 0, "closes": 1440}]},
+        "when_closed": {"action": "OVERFLOW_CLOSE"},
+        "steps": [
+            {"after_seconds": 9, "action": "OVERFLOW_WIDEN_GROUPS", "groups": ["a", "b"]},
+            {"after_seconds": 10, "action": "OVERFLOW_RELAX_SKILL", "skill": "english", "level": 1},
+        ],
+    }
+    events = pool_stream("acme", (0, "queue_configured", {"queue": queue}))
+    events += pool_stream("acme", (0, "queue_removed", {"queue_id": "care"}))
+    decoded = POOL_EVENTS.decode(
+        [record("pool-events", value, offset) for offset, value in enumerate(values(events))]
+    )
+    assert decoded.bad == []
+    assert decoded.columns["queue_required_skills"] == [{"english": 2}, {}]
+    assert decoded.columns["queue_hours_weekly"] == [[(1, 0, 1440)], []]
+    assert decoded.columns["queue_when_closed_action"] == ["close", ""]
+    assert decoded.columns["queue_steps"] == [
+        [
+            (9, "widen_groups", "", 0, ["a", "b"], "", ""),
+            (10, "relax_skill", "english", 1, [], "", ""),
+        ],
+        [],
+    ]
+    assert decoded.columns["queue_id"] == ["", "care"]
+
+
+def test_the_steps_of_a_queue_are_checked() -> None:
+    steps = [{"queue_id": "night"}, {"pool_id": "a pool"}]
+    events = pool_stream("acme", (0, "queue_configured", {"queue": {"steps": steps}}))
+    [bad] = POOL_EVENTS.decode([record("pool-events", value) for value in values(events)]).bad
+    assert str(bad.error) == "queue_steps_pool_id: is no id"
 
 
 def test_a_visit_may_lie_ahead() -> None:

@@ -15,7 +15,7 @@ from eventkit.records import Batch
 from services.analytics import schema
 from services.analytics.loader import Loader
 from services.analytics.store import Store
-from services.analytics.tests.events import call, record, values
+from services.analytics.tests.events import Told, call, call_stream, record, values
 from services.analytics.tests.support import ROOT, Registered
 
 
@@ -89,6 +89,50 @@ async def test_an_insert_that_was_cut_off_is_completed(store: Store, database: s
     await loader(batch(messages, 0, 4))
     assert ask(database, "SELECT count() FROM call_events") == [(4,)]
     assert ask(database, "SELECT count() FROM calls") == [(1,)]
+
+
+async def test_calls_from_before_they_were_transferred_keep_their_figures(
+    database: str, tmp_path: Path
+) -> None:
+    """A database of version 0009 with events in it is brought up to date; so is a call in hand."""
+    for path in sorted(schema.MIGRATIONS.glob("*.sql"))[:9]:
+        (tmp_path / path.name).write_text(path.read_text())
+    assert schema.migrate(database, tmp_path)[-1] == "0009_orders.sql"
+    messages = [
+        value
+        for number in range(40)
+        for value in values(
+            call("acme", f"c{number}", wait=number, talk=60 if number % 4 else None, wrap_up=5)
+        )
+    ]
+    rest = call_stream("acme", "c39", *TRANSFERRED)[5:]
+    store = Store(database)
+    loader = Loader(store, Registered("acme"))  # type: ignore[arg-type]
+    # Columns that only later versions have are not sent while nothing is in them.
+    assert await loader(batch(messages, 0, len(messages))) == []
+    [before] = ask(database, FIGURES)
+    assert before[:3] == (40, 30, 10)
+
+    await store.migrate()
+    [after] = ask(database, FIGURES)
+    assert after[: len(before)] == before
+    await loader(batch(messages + values(rest), len(messages), len(messages) + len(rest)))
+    store.close()
+    assert ask(database, FIGURES)[0][:6] == before[:6]
+    assert ask(
+        database,
+        "SELECT agent_id, queue_id, waited_s, talked_s, wrap_up_s, transfers, last_agent_id"
+        " FROM calls WHERE call_id = 'c39'",
+    ) == [("ann", "sales", 39.0, 90.0, 12.0, 1, "bob")]
+
+
+TRANSFERRED: list[Told] = [
+    *[(0, "requeued", {})] * 5,
+    (110, "transferred", {"agent_id": "ann", "from_queue_id": "sales", "queue_id": "care"}),
+    (120, "connected", {"agent_id": "bob", "queue_id": "care", "waited": "10s"}),
+    (150, "ended", {"agent_id": "bob", "queue_id": "care", "talked": "90s"}),
+    (157, "wrapped_up", {"agent_id": "bob", "wrap_up": "7s"}),
+]
 
 
 async def test_strangers_cost_one_look_a_batch(store: Store, database: str) -> None:

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+relais/analytics/v1/live_kpi_snapshot.proto\x12\x13relais.analytics.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"}\n\x0fLiveKpiSnapshot\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12(\n\x04hour\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x05\x63\x61lls\x18\x03 \x03(\x0b\x32\x1e.relais.analytics.v1.CallFacts\"\xbb\x02\n\tCallFacts\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12.\n\narrived_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\x1a\n\x12\x63onnected_queue_id\x18\x04 \x01(\t\x12)\n\x06waited\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tabandoned\x18\x06 \x01(\x08\x12\x1a\n\x12\x61\x62\x61ndoned_queue_id\x18\x07 \x01(\t\x12\r\n\x05\x65nded\x18\x08 \x01(\x08\x12)\n\x06talked\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07wrap_up\x18\n \x01(\x0b\x32\x19.google.protobuf.Durationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+relais/analytics/v1/live_kpi_snapshot.proto\x12\x13relais.analytics.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"}\n\x0fLiveKpiSnapshot\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12(\n\x04hour\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x05\x63\x61lls\x18\x03 \x03(\x0b\x32\x1e.relais.analytics.v1.CallFacts\"\xb6\x03\n\tCallFacts\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12.\n\narrived_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\x1a\n\x12\x63onnected_queue_id\x18\x04 \x01(\t\x12)\n\x06waited\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tabandoned\x18\x06 \x01(\x08\x12\x1a\n\x12\x61\x62\x61ndoned_queue_id\x18\x07 \x01(\t\x12\r\n\x05\x65nded\x18\x08 \x01(\x08\x12)\n\x06talked\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07wrap_up\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11\x63onnected_version\x18\x0b \x01(\x03\x12\x12\n\noverflowed\x18\x0c \x01(\x08\x12\x1b\n\x13overflowed_queue_id\x18\r \x01(\t\x12-\n\x08wrap_ups\x18\x0e \x03(\x0b\x32\x1b.relais.analytics.v1.WrapUp\"E\n\x06WrapUp\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12*\n\x07wrap_up\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Durationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,5 +36,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LIVEKPISNAPSHOT']._serialized_start=133
   _globals['_LIVEKPISNAPSHOT']._serialized_end=258
   _globals['_CALLFACTS']._serialized_start=261
-  _globals['_CALLFACTS']._serialized_end=576
+  _globals['_CALLFACTS']._serialized_end=699
+  _globals['_WRAPUP']._serialized_start=701
+  _globals['_WRAPUP']._serialized_end=770
 # @@protoc_insertion_point(module_scope)

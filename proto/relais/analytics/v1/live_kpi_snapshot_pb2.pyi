@@ -70,12 +70,22 @@ class CallFacts(_message.Message):
     ENDED_FIELD_NUMBER: _builtins.int
     TALKED_FIELD_NUMBER: _builtins.int
     WRAP_UP_FIELD_NUMBER: _builtins.int
+    CONNECTED_VERSION_FIELD_NUMBER: _builtins.int
+    OVERFLOWED_FIELD_NUMBER: _builtins.int
+    OVERFLOWED_QUEUE_ID_FIELD_NUMBER: _builtins.int
+    WRAP_UPS_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     connected: _builtins.bool
     connected_queue_id: _builtins.str
     abandoned: _builtins.bool
     abandoned_queue_id: _builtins.str
     ended: _builtins.bool
+    connected_version: _builtins.int
+    """Of the event that `connected` is about, in the call's stream: of several the first one counts.
+    0 in snapshots from before there could be several.
+    """
+    overflowed: _builtins.bool
+    overflowed_queue_id: _builtins.str
     @_builtins.property
     def arrived_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -85,7 +95,13 @@ class CallFacts(_message.Message):
     @_builtins.property
     def talked(self) -> _duration_pb2.Duration: ...
     @_builtins.property
-    def wrap_up(self) -> _duration_pb2.Duration: ...
+    def wrap_up(self) -> _duration_pb2.Duration:
+        """Of all agents."""
+
+    @_builtins.property
+    def wrap_ups(self) -> _containers.RepeatedCompositeFieldContainer[Global___WrapUp]:
+        """Each agent's work after the call."""
+
     def __init__(
         self,
         *,
@@ -99,11 +115,39 @@ class CallFacts(_message.Message):
         ended: _builtins.bool = ...,
         talked: _duration_pb2.Duration | None = ...,
         wrap_up: _duration_pb2.Duration | None = ...,
+        connected_version: _builtins.int = ...,
+        overflowed: _builtins.bool = ...,
+        overflowed_queue_id: _builtins.str = ...,
+        wrap_ups: _abc.Iterable[Global___WrapUp] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["arrived_at", b"arrived_at", "talked", b"talked", "waited", b"waited", "wrap_up", b"wrap_up"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abandoned", b"abandoned", "abandoned_queue_id", b"abandoned_queue_id", "arrived_at", b"arrived_at", "call_id", b"call_id", "connected", b"connected", "connected_queue_id", b"connected_queue_id", "ended", b"ended", "talked", b"talked", "waited", b"waited", "wrap_up", b"wrap_up"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abandoned", b"abandoned", "abandoned_queue_id", b"abandoned_queue_id", "arrived_at", b"arrived_at", "call_id", b"call_id", "connected", b"connected", "connected_queue_id", b"connected_queue_id", "connected_version", b"connected_version", "ended", b"ended", "overflowed", b"overflowed", "overflowed_queue_id", b"overflowed_queue_id", "talked", b"talked", "waited", b"waited", "wrap_up", b"wrap_up", "wrap_ups", b"wrap_ups"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CallFacts: _TypeAlias = CallFacts  # noqa: Y015
+
+@_typing.final
+class WrapUp(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    WRAP_UP_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Of the event that says so."""
+    @_builtins.property
+    def wrap_up(self) -> _duration_pb2.Duration: ...
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        wrap_up: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["wrap_up", b"wrap_up"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version", "wrap_up", b"wrap_up"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WrapUp: _TypeAlias = WrapUp  # noqa: Y015
