@@ -1,9 +1,10 @@
 """A centre without a clock: customers and agents around the real engine. Pure.
 
 What happens is a heap of (time, what, whom). The engine is told with as few commands as it takes: a
-call is queued, connected (which accepts the offer), ended, wrapped up. Who is offered a call is on
-the line at once: in the files too that takes a second or two. Equal times go by what happens: who
-ends a call at a moment is free for who comes, or loses patience, at that moment.
+call is queued, connected (which accepts the offer) and ended. Who is offered a call is on the line
+at once: in the files too that takes a second or two. The work after a call is reported as a part of
+the call, since no policy asks which of the two keeps an agent from the next one. Equal times go by
+what happens: who ends a call at a moment is free for who comes, or loses patience, at that moment.
 
 Times are microseconds since the epoch, lengths microseconds.
 """
@@ -24,10 +25,9 @@ from services.routing.pool import Pool
 POOL = "simulation"
 ACTOR = "simulate"
 NO_WRAP_UP = -1
-LONGEST_WRAP_UP_S = 86_400
-"""Routing's own limit: agents say themselves when they are done."""
+"""Routing's word for it."""
 # What happens, in the order in which it does at one time. Plain numbers: they are compared often.
-_END, _WRAPPED_UP, _LOG_OUT, _LOG_IN, _RETURN, _BREAK, _ARRIVE, _GIVE_UP = range(8)
+_END, _LOG_OUT, _LOG_IN, _RETURN, _BREAK, _ARRIVE, _GIVE_UP = range(7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,7 @@ class _Agent:
     agent_id: str
     logged_in: bool = False
     on_break: bool = False
-    caller: int = -1
-    """Whom they talk to, or wrap up after; -1: nobody."""
-    talking: bool = False
+    busy: bool = False
     leaving: bool = False
     """Logs out when the call ends."""
     break_due: int = 0
@@ -109,7 +107,6 @@ class _Day:
         self._in_order = list(self._agents.values())
         self._places = {agent_id: place for place, agent_id in enumerate(self._agents)}
         self._breaks: list[tuple[_Agent, int]] = []
-        self._wrap_ups = any(caller.wrap_up for caller in callers)
         self._due = [(caller.queued_at, _ARRIVE, n) for n, caller in enumerate(callers)]
         for number, shift in enumerate(shifts):
             if shift.ends <= shift.begins:
@@ -123,8 +120,7 @@ class _Day:
         self._now = begins
         self._commands = 0
         self._pool = Pool(POOL)
-        wrap_up = LONGEST_WRAP_UP_S if self._wrap_ups else NO_WRAP_UP
-        self._tell(c.CENTRE, c.ConfigurePool(wrap_up_seconds=wrap_up, policy=rules.policy))
+        self._tell(c.CENTRE, c.ConfigurePool(wrap_up_seconds=NO_WRAP_UP, policy=rules.policy))
         for client_id, queue in rules.queues.values():
             self._tell(client_id, c.ConfigureQueue(queue))
 
@@ -138,8 +134,6 @@ class _Day:
                 self._give_up(whom)
             elif what == _END:
                 self._end(whom)
-            elif what == _WRAPPED_UP:
-                self._wrapped_up(whom)
             elif what == _LOG_IN:
                 self._log_in(self._shifts[whom])
             elif what == _LOG_OUT:
@@ -156,8 +150,7 @@ class _Day:
     def _arrive(self, number: int) -> None:
         caller = self._callers[number]
         client_id, queue = self._queues[caller.queue]
-        body = c.QueueCall(str(number), queue.queue_id, caller.priority, queue.required_skills)
-        self._tell(client_id, body)
+        self._tell(client_id, c.QueueCall(str(number), queue.queue_id, caller.priority))
         if self._outcomes[number].waited is None and caller.patience is not None:
             heappush(self._due, (self._now + caller.patience, _GIVE_UP, number))
 
@@ -171,38 +164,22 @@ class _Day:
         caller, outcome = self._callers[number], self._outcomes[number]
         outcome.waited, outcome.agent = self._now - caller.queued_at, agent.agent_id
         self._count(agent)
-        agent.caller, agent.talking = number, True
-        heappush(self._due, (self._now + caller.service, _END, number))
+        agent.busy = True
+        heappush(self._due, (self._now + caller.service + caller.wrap_up, _END, number))
         self._tell(self._queues[caller.queue][0], c.ReportCallConnected(str(number)))
 
     def _end(self, number: int) -> None:
         caller, agent = self._callers[number], self._agents[self._outcomes[number].agent]
         self._count(agent)
-        agent.talking = False
+        agent.busy = False
+        # Said before the call ends, or routing would give the agent the next one.
         if agent.leaving:
-            # Said while talking: who is gone does not wrap up.
-            agent.caller, agent.leaving = -1, False
             self._leave(agent)
-        elif self._wrap_ups:
-            heappush(self._due, (self._now + caller.wrap_up, _WRAPPED_UP, number))
-        else:
-            agent.caller = -1
-            if agent.break_due:
-                self._tell(c.CENTRE, c.StartBreak(agent.agent_id))
+        elif agent.break_due:
+            self._tell(c.CENTRE, c.StartBreak(agent.agent_id))
         self._tell(self._queues[caller.queue][0], c.ReportCallEnded(str(number)))
 
     # Agents.
-
-    def _wrapped_up(self, number: int) -> None:
-        agent = self._agents[self._outcomes[number].agent]
-        if agent.caller != number:
-            return  # logged out meanwhile
-        self._count(agent)
-        agent.caller = -1
-        if agent.break_due:
-            self._tell(c.CENTRE, c.StartBreak(agent.agent_id))
-        else:
-            self._tell(c.CENTRE, c.MakeAgentAvailable(agent.agent_id))
 
     def _log_in(self, shift: Shift) -> None:
         agent = self._agents[shift.agent_id]
@@ -213,15 +190,14 @@ class _Day:
             self._tell(c.CENTRE, c.MakeAgentAvailable(agent.agent_id))
 
     def _log_out(self, agent: _Agent) -> None:
-        if agent.talking:
+        if agent.busy:
             agent.leaving = True
         elif agent.logged_in:
             self._count(agent)
-            agent.caller = -1
             self._leave(agent)
 
     def _leave(self, agent: _Agent) -> None:
-        agent.logged_in = agent.on_break = False
+        agent.logged_in = agent.on_break = agent.leaving = False
         agent.break_due = 0
         self._tell(c.CENTRE, c.LogOutAgent(agent.agent_id))
 
@@ -229,11 +205,15 @@ class _Day:
         if not agent.logged_in:
             return
         agent.break_due += length
-        if agent.caller < 0 and not agent.on_break:
+        if not (agent.busy or agent.on_break):
             self._tell(c.CENTRE, c.StartBreak(agent.agent_id))
 
     def _return(self, agent: _Agent) -> None:
-        if agent.on_break and self._now >= agent.back_at:
+        if not agent.on_break or self._now < agent.back_at:
+            return
+        if agent.break_due:
+            self._begin_break(agent)
+        else:
             agent.on_break, agent.since = False, self._now
             self._tell(c.CENTRE, c.MakeAgentAvailable(agent.agent_id))
 
@@ -242,7 +222,7 @@ class _Day:
         if agent.logged_in and not agent.on_break:
             passed = self._now - agent.since
             agent.work.staffed += passed
-            if agent.caller >= 0:
+            if agent.busy:
                 agent.work.busy += passed
         agent.since = self._now
 

@@ -102,12 +102,13 @@ def simulate(
     """Simulate recorded days with other policies, rosters and agents, and compare them."""
     with explained():
         begun = time.monotonic()
-        found = _days(_read(data), begins, ends)
+        read = _read(data)
+        found = _days(read, begins, ends)
         queues = sorted({call.queue for day in found for call in day.calls})
         subject = Study(
             days=found,
             runs=study.schedule(len(found), days or max(len(found), FEWEST_RUNS), seed),
-            estimates=Estimates.of(found),
+            estimates=Estimates.of(read),
             scenarios=_scenarios(
                 policy or [DEFAULT],
                 _rosters(agents or [RECORDED], found, set(queues)),
@@ -249,18 +250,21 @@ def _scenarios(
     for policy in policies:
         if policy not in POLICIES:
             raise InputError(f"--policy: {policy!r} is none of {', '.join(POLICIES)}")
-    return [
-        Scenario(
-            policy,
-            name,
-            change.text if change else "",
-            change.changed(base) if change else base,
-            Rules(policy, queues),
-        )
+    names = list(dict.fromkeys(policies))
+    staffings = [
+        (name, change.text if change else "", change.changed(base) if change else base)
         for name, base in rosters.items()
         for change in (None, *changes)
-        for policy in dict.fromkeys(policies)
     ]
+    found: list[Scenario] = []
+    for name, change, staffing in staffings:
+        first = len(found)
+        for policy in names:
+            # A policy is judged at equal staffing, a staffing with an equal policy.
+            against = first if policy != names[0] else 0 if first else None
+            rules = Rules(policy, queues)
+            found.append(Scenario(policy, name, change, staffing, rules, against))
+    return found
 
 
 def _run(subject: Study, jobs: int) -> list[study.Ran]:

@@ -21,6 +21,7 @@ from math import atan, cos, pi, sin, sqrt
 from relaisctl.simulation.centre import Outcome, Rules, Work
 from relaisctl.simulation.estimates import Caller
 from relaisctl.simulation.recorded import SECOND, Day
+from services.routing.configuration import Queue
 
 CONFIDENCE = 0.95
 
@@ -89,22 +90,31 @@ def of_queues(sums: Sums, queues: Iterable[str]) -> Figures:
     }
 
 
-def of_all(sums: Sums, queues: Sequence[str]) -> Figures:
-    """What customers, queues and agents met with.
+def of_all(sums: Sums, queues: Mapping[str, Queue]) -> Figures:
+    """What customers, queues and agents met with. queues: all, with their targets.
+
+    shortfall: the calls that the targets are short of, weighed by the queues' penalties, per call:
+    sum of penalty * max(0, target_share * offered - in_target) / sum of offered.
 
     Fairness is Jain's index (Jain, Chiu, Hawe 1984): 1 when all fare alike, 1/n when one of n has
-    it all. Between queues: of their service levels. Between agents: of their occupancy, each
-    weighed by the time they were there.
+    it all. Between queues: of their service levels in proportion to their target shares. Between
+    agents: of their occupancy, weighed by the time they were there.
     """
     agents = [agent for what, agent in sums if what == "staffed"]
     staffed = [sums["staffed", agent] for agent in agents]
     busy = [sums["busy", agent] for agent in agents]
+    missing = sum(
+        queue.penalty
+        * max(0.0, queue.target_share * sums["offered", name] - sums["in_target", name])
+        for name, queue in queues.items()
+    )
     levels = [
-        sums["in_target", queue] / sums["offered", queue]
-        for queue in queues
-        if sums["offered", queue]
+        sums["in_target", name] / sums["offered", name] / queue.target_share
+        for name, queue in queues.items()
+        if sums["offered", name] and queue.target_share
     ]
     return of_queues(sums, queues) | {
+        "shortfall": _ratio(missing, sum(sums["offered", name] for name in queues)),
         "occupancy": _ratio(sum(busy), sum(staffed)),
         "fairness_queues": jain(levels, [1] * len(levels)),
         "fairness_agents": jain(

@@ -1,6 +1,6 @@
 """The figures of a study, as tables for people and as one JSON object for programs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from relaisctl.show import print_table
 from relaisctl.simulation import measures, study
 from relaisctl.simulation.measures import CONFIDENCE, Figures, Interval, Sums
 from relaisctl.simulation.study import Ran, Scenario, Study
+from services.routing.configuration import Queue
 
 Cells = dict[str, Interval | None]
 """Figures with their intervals, by name."""
@@ -21,34 +22,38 @@ TITLES = {
     "service_level": "in target %",
     "asa_s": "ASA s",
     "abandonment": "abandoned %",
+    "shortfall": "short of targets %",
     "occupancy": "occupancy %",
     "fairness_queues": "fair to queues",
     "fairness_agents": "fair to agents",
     "estimate_error_s": "estimate off by s",
 }
-_PERCENT = ("service_level", "abandonment", "occupancy")
+_PERCENT = ("service_level", "abandonment", "shortfall", "occupancy")
 _INDEX = ("fairness_queues", "fairness_agents")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Whose customers: of all queues, of a client's, or of one. target_share: what is promised,
-    where all its queues promise the same."""
+    """Whose customers: of all queues, of a client's, or of one.
+
+    target, target_share: what is promised, where all its queues promise the same.
+    """
 
     kind: str
     name: str
-    queues: tuple[str, ...]
+    queues: Mapping[str, Queue]
     target: str
     target_share: float | None
 
     def figures(self, sums: Sums) -> Figures:
-        count = measures.of_all if self.kind == ALL else measures.of_queues
-        return count(sums, self.queues)
+        if self.kind == ALL:
+            return measures.of_all(sums, self.queues)
+        return measures.of_queues(sums, self.queues)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A scenario's figures for a part. difference: from the first scenario; None: it is that."""
+    """A scenario's figures for a part. difference: from the scenario that it is compared with."""
 
     part: Part
     figures: Cells
@@ -69,28 +74,26 @@ class Report:
 
 
 def parts(scenario: Scenario) -> list[Part]:
-    """All queues together, each client with its queues (if there are several), and each queue."""
+    """All queues together, each client (if there are several), and each queue that is not alone
+    its client's."""
     queues = scenario.rules.queues
     clients: dict[str, list[str]] = {}
     for name, (client_id, _) in queues.items():
         clients.setdefault(client_id, []).append(name)
 
-    def part(kind: str, name: str, names: Sequence[str]) -> Part:
-        targets = {(queues[one][1].target_share, queues[one][1].target_seconds) for one in names}
-        shares = {share for share, _ in targets}
-        text = " ".join(f"{share:.0%} in {seconds} s" for share, seconds in targets)
-        return Part(
-            kind,
-            name,
-            tuple(names),
-            text if len(targets) == 1 else "",
-            min(shares) if len(shares) == 1 else None,
-        )
+    def part(kind: str, name: str, names: Iterable[str]) -> Part:
+        own = {each: queues[each][1] for each in names}
+        targets = {(queue.target_share, queue.target_seconds) for queue in own.values()}
+        if len(targets) > 1:
+            return Part(kind, name, own, "", None)
+        ((share, seconds),) = targets
+        return Part(kind, name, own, f"{share:.0%} in {seconds} s", share)
 
-    found = [part(ALL, ALL, list(queues))]
+    found = [part(ALL, ALL, queues)]
     if len(clients) > 1:
         found += [part("client", client_id, names) for client_id, names in clients.items()]
-    return found + [part("queue", name, [name]) for name in queues]
+    shared = [name for name, (client_id, _) in queues.items() if len(clients[client_id]) > 1]
+    return found + [part("queue", name, [name]) for name in shared]
 
 
 def of(subject: Study, ran: Sequence[Ran], recorded: Sequence[Sums]) -> Report:
@@ -98,15 +101,16 @@ def of(subject: Study, ran: Sequence[Ran], recorded: Sequence[Sums]) -> Report:
     wanted = parts(subject.scenarios[0])
     clusters = study.by_cluster(subject, ran)
     rows: list[list[Row]] = []
-    for number in range(len(subject.scenarios)):
+    for number, scenario in enumerate(subject.scenarios):
         own = [[sums[number]] for sums in clusters]
-        pairs = [[sums[number], sums[0]] for sums in clusters]
+        other = scenario.against
+        pairs = [] if other is None else [[sums[number], sums[other]] for sums in clusters]
         rows.append(
             [
                 Row(
                     part,
                     measures.intervals(_figures(part), own),
-                    measures.intervals(_difference(part), pairs) if number else None,
+                    measures.intervals(_difference(part), pairs) if pairs else None,
                 )
                 for part in wanted
             ]
@@ -158,6 +162,7 @@ def as_json(report: Report) -> dict[str, Any]:
                 "policy": scenario.policy,
                 "agents": scenario.agents,
                 "what_if": scenario.what_if,
+                "against": scenario.against,
                 "parts": [
                     _place(row.part)
                     | {"figures": _cells(row.figures)}
@@ -225,14 +230,22 @@ def _show_scenarios(report: Report) -> None:
 
 
 def _show_differences(report: Report) -> None:
-    first, *others = _names(report.study)
-    typer.echo(f"\nagainst {', '.join(first)} (same customers; * surely not zero)")
-    table = _table("policy", "agents", "", figures=list(TITLES))
-    for names, rows in zip(others, report.rows[1:], strict=True):
+    typer.echo("\ndifferences, customers being the same (* surely not zero)")
+    table = _table("policy", "agents", "from", "", figures=list(TITLES))
+    names = _names(report.study)
+    for scenario, own, rows in zip(report.study.scenarios, names, report.rows, strict=True):
+        if scenario.against is None:
+            continue
+        policy, agents = names[scenario.against]
+        first = (*own, policy if agents == own[1] else agents)
+        kinds = {row.part.kind for row in rows}
         for row in rows:
+            if row.part.kind == "queue" and "client" in kinds:
+                continue  # the JSON has them
             cells = row.difference or {}
-            name = "" if row.part.kind == ALL else row.part.name
-            table.add_row(*names, name, *(_shown(each, cells.get(each), "+") for each in TITLES))
+            told = first if row.part.kind == ALL else ("", "", "")
+            shown = (_shown(name, cells.get(name), "+") for name in TITLES)
+            table.add_row(*told, row.part.name, *shown)
     print_table(table)
 
 

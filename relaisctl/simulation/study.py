@@ -24,13 +24,17 @@ FEWEST_RUNS = 20
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A policy and a roster. agents, what_if: what the roster is called, and how it is changed."""
+    """A policy and a roster. agents, what_if: what the roster is called, and how it is changed.
+
+    against: the place of the scenario that it is compared with; None: of none.
+    """
 
     policy: str
     agents: str
     what_if: str
     roster: Roster
     rules: Rules
+    against: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ def run(study: Study, jobs: int, progress: Callable[[int, int], None]) -> list[R
 def _results(study: Study, jobs: int) -> Iterator[Iterator[Ran]]:
     numbers = range(len(study.runs))
     if jobs == 1:
-        with _without_gc():
+        with without_gc():
             yield (run_one(study, number) for number in numbers)
         return
     # A forked process has the study already: rosters are functions, and many megabytes of days.
@@ -118,7 +122,7 @@ def _run_forked(number: int) -> Ran:
 
 
 @contextmanager
-def _without_gc() -> Iterator[None]:
+def without_gc() -> Iterator[None]:
     """A simulation makes no cycles, and so many objects that looking for them takes a third."""
     enabled = gc.isenabled()
     gc.disable()

@@ -67,10 +67,10 @@ def test_the_agent_who_has_been_idle_longest_is_next() -> None:
     assert seen(result) == [(0, "ana"), (0, "bea")]
 
 
-def test_a_shift_ends_with_the_call_that_it_ends_in() -> None:
+def test_a_shift_ends_with_the_work_on_the_call_that_it_ends_in() -> None:
     result = run([caller(10, 60, wrap_up=9), caller(20, 5, patience=500)], shift("ana", 0, 30))
     assert seen(result) == [(0, "ana"), (500, "")]
-    assert work(result, "ana") == (70, 60)
+    assert work(result, "ana") == (79, 69)
 
 
 def test_a_break_waits_for_the_wrap_up_and_keeps_its_length() -> None:
@@ -90,6 +90,12 @@ def test_a_break_without_wrap_ups_comes_before_the_next_call() -> None:
 def test_an_idle_agent_takes_the_break_at_once() -> None:
     result = run([caller(50, 10)], shift("ana", 0, 500, (30, 100)))
     assert seen(result) == [(80, "ana")]
+
+
+def test_a_break_that_begins_in_another_one_follows_it() -> None:
+    result = run([caller(50, 10)], shift("ana", 0, 500, (30, 100), (40, 50)))
+    assert seen(result) == [(130, "ana")]
+    assert work(result, "ana") == (350, 10)
 
 
 def test_shifts_that_touch_are_one_and_an_empty_one_is_none() -> None:

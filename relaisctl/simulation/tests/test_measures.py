@@ -12,6 +12,9 @@ from relaisctl.simulation.centre import Outcome, Work
 from relaisctl.simulation.measures import Figures, Sums
 from relaisctl.simulation.recorded import SECOND
 from relaisctl.simulation.tests.support import abandoned, answered, caller, day, rules
+from services.routing.configuration import Queue
+
+QUEUES = {"q": Queue("q")}
 
 
 def test_sums_and_figures_of_a_day() -> None:
@@ -24,25 +27,27 @@ def test_sums_and_figures_of_a_day() -> None:
     ]
     work = {"ana": Work(100, 80), "bea": Work(100, 20)}
     sums = measures.count(callers, outcomes, work, rules("q", "r"))
-    assert measures.of_all(sums, ["q", "r"]) == {
+    queues = {"q": Queue("q", penalty=2), "r": Queue("r", target_share=0.4)}
+    assert measures.of_all(sums, queues) == {
         "service_level": 2 / 4,
         "asa_s": 50 / 3,
         "abandonment": 1 / 4,
         "estimate_error_s": 7.5,
+        "shortfall": pytest.approx(2 * (0.8 * 3 - 1) / 4),
         "occupancy": 0.5,
-        "fairness_queues": pytest.approx((1 / 3 + 1) ** 2 / (2 * (1 / 9 + 1))),
+        "fairness_queues": pytest.approx((5 / 12 + 5 / 2) ** 2 / (2 * ((5 / 12) ** 2 + 25 / 4))),
         "fairness_agents": pytest.approx(1 / (2 * (0.64 + 0.04))),
     }
     assert measures.of_queues(sums, ["r"])["service_level"] == 1.0
 
 
 def test_nothing_to_divide_by() -> None:
-    assert set(measures.of_all(Counter(), ["q"]).values()) == {None}
+    assert set(measures.of_all(Counter(), QUEUES).values()) == {None}
 
 
 def test_a_recorded_day() -> None:
     made = day(answered(0, 10, 100), answered(1, 30, 100, agent=""), abandoned(2, 5))
-    figures = measures.of_all(measures.recorded(made, rules()), ["q"])
+    figures = measures.of_all(measures.recorded(made, rules()), QUEUES)
     assert figures["service_level"] == figures["abandonment"] == pytest.approx(1 / 3)
     assert figures["asa_s"] == 20
     assert figures["occupancy"] is None
