@@ -102,7 +102,7 @@ def start_break(turn: Turn, body: c.StartBreak) -> None:
         return
     turn.remember_report(agent)
     if agent.state is AgentState.BUSY:
-        _wish(turn, agent, AgentState.ON_BREAK, body.reason, "agent on a break")
+        turn.wish(agent, AgentState.ON_BREAK, body.reason, "agent on a break")
     elif agent.state is not AgentState.ON_BREAK or agent.reason != body.reason:
         at = turn.time(agent=agent)
         turn.let_go(agent, at, "agent on a break")
@@ -139,18 +139,11 @@ def log_out(turn: Turn, body: c.LogOutAgent) -> None:
     if agent.state is AgentState.LOGGED_OUT:
         return
     if any(call.state is CallState.CONNECTED for call in turn.pool.in_hand(agent)):
-        _wish(turn, agent, AgentState.LOGGED_OUT, body.reason, "agent logged out")
+        turn.wish(agent, AgentState.LOGGED_OUT, body.reason, "agent logged out")
         return
     at = turn.time(agent=agent)
     turn.let_go(agent, at, "agent logged out")
     turn.log_out(agent, at, body.reason)
-
-
-def _wish(turn: Turn, agent: Agent, state: AgentState, reason: str, why: str) -> None:
-    """For when the calls in hand are over. No more are offered until then."""
-    agent.after_call, agent.after_call_reason = state, reason
-    turn.withdraw_offer(agent, turn.time(agent=agent), why)
-    turn.open(agent)
 
 
 def accept(turn: Turn, body: c.AcceptOffer) -> None:

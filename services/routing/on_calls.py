@@ -271,7 +271,7 @@ def requeue(turn: Turn, body: c.RequeueCall) -> None:
     at = turn.time(call, agent)
     give_back(turn, call, body.reason or "the agent's line has gone", at)
     if agent.after_call is None:
-        agent.after_call, agent.after_call_reason = AgentState.ON_BREAK, "line lost"
+        turn.wish(agent, AgentState.ON_BREAK, "line lost", "the agent's line has gone")
     turn.next(agent, at)
 
 

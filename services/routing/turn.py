@@ -181,6 +181,12 @@ class Turn:
         self.move(agent, AgentState.AVAILABLE)
         self.emit_agent(agent, at, e.AgentBecameAvailable())
 
+    def wish(self, agent: Agent, state: AgentState, reason: str, why: str) -> None:
+        """For when the calls in hand are over. No more are offered until then."""
+        agent.after_call, agent.after_call_reason = state, reason
+        self.withdraw_offer(agent, self.time(agent=agent), why)
+        self.open(agent)
+
     def start_break(self, agent: Agent, at: int, reason: str) -> None:
         self.move(agent, AgentState.ON_BREAK)
         agent.reason = reason
@@ -358,7 +364,7 @@ class Turn:
             self.emit_call(call, at, relaxed)
 
     def lift(self, call: Call) -> int:
-        """Look at a waiting call anew, which goes or waits on; how many others wait in its queue."""
+        """To look at a waiting call anew; returns how many others wait in its queue."""
         self._lifted.add((call.stream_id, call.queue_key))
         return self.pool.unindex_call(call)
 

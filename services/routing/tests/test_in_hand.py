@@ -132,3 +132,14 @@ def test_some_missed_offers_are_forgiven() -> None:
         "AgentReserved",
     ]
     assert kinds(play.wait(20)) == ["CallOfferExpired", "AgentStoppedResponding"]
+
+
+def test_who_has_lost_the_line_is_not_rung_beside_it() -> None:
+    play = Play()
+    play.agent("ann", chats=2)
+    play.call("chat1", channel=CHAT)
+    play.connect("chat1")
+    play.call("chat2", channel=CHAT)
+    assert play.offered_to("chat2") == "ann"
+    found = play.tell(c.RequeueCall("chat1"))
+    assert kinds(found) == ["CallRequeued", "CallOfferWithdrawn", "AgentBreakStarted"]
