@@ -94,11 +94,18 @@ class Timer:
     step: int = 0
 
 
+_WRAPPED_UP = (e.CallEnded, e.CallTransferred, e.CallWrappedUp)
+"""What a wrap-up begins or ends with."""
+
+
 def subjects(events: Iterable[e.Event | e.Sent]) -> Iterator[str]:
     """Whose timers these events may have changed."""
     for event in events:
         if isinstance(event, e.CallEvent):
             yield event.stream_id
+            if isinstance(event.body, _WRAPPED_UP):
+                # Who has other calls in hand has no event of their own.
+                yield f"agent/{event.body.agent_id}"
             help_id = getattr(event.body, "help_id", "")
             if help_id:
                 yield f"{event.client_id}/{help_id}"

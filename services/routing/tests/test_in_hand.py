@@ -2,6 +2,7 @@
 
 from services.routing import commands as c
 from services.routing import events as e
+from services.routing.engine import subjects, timer_of
 from services.routing.tests.play import Play, S, kinds, only
 
 CHAT, EMAIL, VOICE = c.Channel.CHAT, c.Channel.EMAIL, c.Channel.VOICE
@@ -143,3 +144,17 @@ def test_who_has_lost_the_line_is_not_rung_beside_it() -> None:
     assert play.offered_to("chat2") == "ann"
     found = play.tell(c.RequeueCall("chat1"))
     assert kinds(found) == ["CallRequeued", "CallOfferWithdrawn", "AgentBreakStarted"]
+
+
+def test_the_wrap_up_beside_another_chat_has_a_timer_that_the_worker_learns_of() -> None:
+    play = Play()
+    play.agent("ann", chats=2)
+    for name in ("chat1", "chat2"):
+        play.call(name, channel=CHAT)
+        play.connect(name)
+    before = len(play.all)
+    assert kinds(play.end("chat1")) == ["CallEnded"]
+    assert "agent/ann" in subjects(play.all[before:])
+    timer = timer_of(play.pool, "agent/ann")
+    assert timer is not None
+    assert timer.due == play.now + 30 * S
