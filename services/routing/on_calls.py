@@ -6,7 +6,7 @@ from services.routing.commands import SECOND, Channel, HelpKind
 from services.routing.configuration import Overflow
 from services.routing.pool import AgentState, Call, CallState
 from services.routing.shares import has_skills
-from services.routing.turn import Rejected, Turn
+from services.routing.turn import Rejected, Turn, urgent
 
 HELP_PRIORITY = c.INT32_MAX
 """Somebody is on the line already: helpers go there first."""
@@ -135,7 +135,7 @@ def ended(turn: Turn, body: c.ReportCallEnded) -> None:
     turn.end_helps(call, at, "the call has ended")
     if call.held_at:
         call.held += at - call.held_at
-        call.held_at = 0
+        call.held_at, call.interrupted = 0, False
     agent.calls.remove(call.stream_id)
     call.state = CallState.WRAP_UP
     call.ended_at = at
@@ -217,7 +217,12 @@ def resumed(turn: Turn, body: c.ReportCallResumed) -> None:
     if call is None:
         return
     turn.once(call)
-    if call.held_at:
+    if not call.held_at:
+        return
+    if not urgent(call) and turn.has_urgent(turn.pool.agents[call.agent_id]):
+        # As soon as the agent can.
+        call.interrupted = True
+    else:
         turn.resume(call, turn.time(call))
 
 
@@ -383,8 +388,10 @@ def complete_transfer(turn: Turn, body: c.CompleteTransfer) -> None:
     help = next((each for each in helps if each.state is CallState.CONNECTED), None)
     if help is None:
         raise Rejected("nobody has come to take the call", "call_id")
-    turn.once(call)
     agent, other = pool.agents[body.agent_id], pool.agents[help.agent_id]
+    if not urgent(call) and len(other.calls) > other.emails:
+        raise Rejected(f"agent {other.agent_id} has too many e-mails already", "call_id")
+    turn.once(call)
     at = max(turn.time(call, agent), other.at)
     # The request is fulfilled, not ended: who came stays, and has the call itself from now on.
     call.helps.remove(help.stream_id)
@@ -408,6 +415,8 @@ def complete_transfer(turn: Turn, body: c.CompleteTransfer) -> None:
         pool.remember_served(call, at)
     turn.start_wrap_up(agent, call, at)
     turn.next(agent, at)
+    turn.resume_interrupted(other, at)
+    turn.open(other)
 
 
 def leave_call(turn: Turn, body: c.LeaveCall) -> None:

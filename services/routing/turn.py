@@ -500,6 +500,12 @@ class Turn:
             state.level.count(waited <= state.config.target_seconds * SECOND)
         if call.customer_id:
             self.pool.remember_served(call, at)
+        if self.has_urgent(agent):
+            self.interrupt(agent, at)
+
+    def has_urgent(self, agent: Agent) -> bool:
+        """Whether the agent has in hand what e-mails wait for."""
+        return any(urgent(call) for call in self.pool.in_hand(agent))
 
     def resume(self, call: Call, at: int) -> None:
         """From hold."""
@@ -511,21 +517,16 @@ class Turn:
     def interrupt(self, agent: Agent, at: int) -> None:
         """E-mails wait while their agent has something more urgent."""
         for call in self.pool.in_hand(agent):
-            if (
-                call.channel is Channel.EMAIL
-                and not call.main
-                and call.state is CallState.CONNECTED
-                and not call.held_at
-            ):
-                call.held_at, call.interrupted = at, True
+            if not urgent(call) and call.state is CallState.CONNECTED and not call.held_at:
+                call.held_at, call.interrupted = max(at, call.at), True
                 self.emit_call(call, at, e.CallHeld(agent.agent_id, "interrupted"))
 
     def resume_interrupted(self, agent: Agent, at: int) -> None:
-        in_hand = list(self.pool.in_hand(agent))
-        if all(call.channel is Channel.EMAIL and not call.main for call in in_hand):
-            for call in in_hand:
-                if call.interrupted:
-                    self.resume(call, max(at, call.at))
+        if self.has_urgent(agent):
+            return
+        for call in self.pool.in_hand(agent):
+            if call.interrupted:
+                self.resume(call, max(at, call.at))
 
     def take_from_agent(self, call: Call, agent: Agent, at: int) -> int:
         """A connected call leaves its agent; returns how long this agent has talked."""
@@ -585,7 +586,7 @@ class Turn:
         busy = e.AgentBecameBusy(call.main or call.stream_id)
         self.emit_agent(agent, at, busy, call.client_id)
         call.why = None
-        if call.channel is not Channel.EMAIL or call.main:
+        if urgent(call):
             self.interrupt(agent, at)
         self.open(agent)
 
@@ -681,6 +682,11 @@ class Turn:
             reserved = e.AgentReserved(call.offer_id, call.main or call.stream_id)
             self.emit_agent(agent, now, reserved, call.client_id)
         pool.index_agent(agent)
+
+
+def urgent(call: Call) -> bool:
+    """E-mails wait. Who is asked for help with one does not."""
+    return call.channel is not Channel.EMAIL or bool(call.main)
 
 
 def strictest(one: Skills, other: Skills) -> Skills:

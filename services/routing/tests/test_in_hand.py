@@ -1,8 +1,10 @@
 """What an agent can have at a time: one voice call, or several chats, or e-mails that wait."""
 
+import pytest
+
 from services.routing import commands as c
 from services.routing import events as e
-from services.routing.engine import subjects, timer_of
+from services.routing.engine import Rejected, subjects, timer_of
 from services.routing.tests.play import Play, S, kinds, only
 
 CHAT, EMAIL, VOICE = c.Channel.CHAT, c.Channel.EMAIL, c.Channel.VOICE
@@ -158,3 +160,57 @@ def test_the_wrap_up_beside_another_chat_has_a_timer_that_the_worker_learns_of()
     timer = timer_of(play.pool, "agent/ann")
     assert timer is not None
     assert timer.due == play.now + 30 * S
+
+
+def test_an_email_that_is_connected_or_resumed_beside_a_voice_call_waits_for_its_end() -> None:
+    play = Play()
+    play.agent("ann", emails=2)
+    play.call("mail1", channel=EMAIL)
+    play.accept("mail1")
+    play.call("mail2", channel=EMAIL)
+    play.connect("mail2")
+    play.tell(c.ReportCallHeld("mail2"))
+    play.call("voice1")
+    play.connect("voice1")
+    found = play.connect("mail1")
+    assert kinds(found) == ["CallConnected", "CallHeld"]
+    assert play.tell(c.ReportCallResumed("mail1")) == []
+    assert play.tell(c.ReportCallResumed("mail2")) == []
+    assert kinds(play.end("voice1")) == ["CallEnded", "CallResumed", "CallResumed"]
+
+
+def test_who_has_taken_a_call_over_can_take_what_goes_beside_it() -> None:
+    play = Play()
+    play.agent("bob", chats=2)
+    play.call("mail1", channel=EMAIL)
+    play.connect("mail1")
+    play.agent("ann", chats=1)
+    play.call("chat1", channel=CHAT)
+    play.connect("chat1")
+    assert play.offered_to("chat1") == "ann"
+    asked = c.RequestHelp("chat1", "ann", c.HelpKind.CONSULTATION, "bob")
+    offered = only(play.tell(asked), e.CallHelpOffered)
+    play.tell(c.AcceptOffer(offered.offer_id, "bob"))
+    play.call("chat2", channel=CHAT)
+    assert play.offered_to("chat2") == "", "bob talks to ann"
+    found = play.tell(c.CompleteTransfer("chat1", "ann"))
+    assert "CallResumed" not in kinds(found), "the e-mail waits on"
+    assert play.offered_to("chat2") == "bob"
+
+
+def test_an_email_is_given_to_who_has_room_for_it() -> None:
+    play = Play()
+    for name in ("bob", "ann"):
+        play.agent(name, emails=1)
+    for mail, name in (("mail1", "bob"), ("mail2", "ann")):
+        play.call(mail, channel=EMAIL)
+        play.connect(mail)
+        assert play.offered_to(mail) == name
+    asked = c.RequestHelp("mail2", "ann", c.HelpKind.CONSULTATION, "bob")
+    offered = only(play.tell(asked), e.CallHelpOffered)
+    play.tell(c.AcceptOffer(offered.offer_id, "bob"))
+    with pytest.raises(Rejected, match="too many e-mails"):
+        play.tell(c.CompleteTransfer("mail2", "ann"))
+    play.end("mail1")
+    found = play.tell(c.CompleteTransfer("mail2", "ann"))
+    assert kinds(found) == ["CallTransferred", "AgentWrapUpStarted"]
