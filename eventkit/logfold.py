@@ -23,7 +23,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
@@ -189,22 +189,29 @@ class LogFold(Generic[S, M, O]):
         self._held: dict[int, Held[S]] = {}
         self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def handle(self, batch: Batch) -> None:
-        """Fold a batch in; returns when outputs and dead letters are acknowledged.
+    async def handle(self, *batches: Batch) -> None:
+        """Fold in batches, each of another partition; returns when outputs and dead letters are
+        acknowledged.
 
-        Restores the partition first if it is not held. Records that are folded in already are
-        skipped, records that are missing before the batch are read from the log. When it raises,
-        the partition is no longer held, so that the next call starts from what is durable.
+        The outputs of all are published together, so that they wait for Kafka once. Partitions that
+        are not held are restored first. Records that are folded in already are skipped, records
+        that are missing before a batch are read from the log. When it raises, the partitions are no
+        longer held, so that the next call starts from what is durable.
         """
-        async with self._locks[batch.partition]:
-            held = await self._hold(batch.partition)
+        async with AsyncExitStack() as locked:
+            for partition in sorted(batch.partition for batch in batches):
+                await locked.enter_async_context(self._locks[partition])
+            steps = [(batch, await self._hold(batch.partition)) for batch in batches]
             try:
-                if batch.first_offset > held.offset + 1:
-                    await self._catch_up(batch.partition, held, batch.first_offset)
-                await self._step(batch, held)
-                await self._maybe_snapshot(batch.partition, held)
+                for batch, held in steps:
+                    if batch.first_offset > held.offset + 1:
+                        await self._catch_up(batch.partition, held, batch.first_offset)
+                await self._step(*steps)
+                for batch, held in steps:
+                    await self._maybe_snapshot(batch.partition, held)
             except BaseException:
-                self._held.pop(batch.partition, None)
+                for batch in batches:
+                    self._held.pop(batch.partition, None)
                 raise
 
     async def hold(self, partitions: Iterable[int]) -> None:
@@ -222,6 +229,10 @@ class LogFold(Generic[S, M, O]):
     def holds(self, partition: int) -> bool:
         """True when the partition's states are restored and kept up to date."""
         return partition in self._held
+
+    def is_free(self, partition: int) -> bool:
+        """Whether `handle` can begin at once: the partition is held, and not in a snapshot."""
+        return partition in self._held and not self._locks[partition].locked()
 
     def states(self, partition: int) -> Mapping[str, S]:
         """The states of a held partition by key, as of the last record folded in. Read only.
@@ -255,7 +266,8 @@ class LogFold(Generic[S, M, O]):
         ):
             snapshots.update((record.key, record) for record in chunk)
         try:
-            held = restore_states(self._fold, snapshots.values())
+            # In a thread, as snapshots are written: the other partitions go on.
+            held = await asyncio.to_thread(restore_states, self._fold, snapshots.values())
         except InvalidMessage as error:
             log.error(
                 "%s:%d: broken snapshot (%s): folding the whole log again",
@@ -285,14 +297,20 @@ class LogFold(Generic[S, M, O]):
         async with aclosing(chunks):
             async for chunk in chunks:
                 first, last = chunk[0].offset, chunk[-1].offset
-                await self._step(Batch(self.topic, partition, first, last + 1, chunk), held)
+                await self._step((Batch(self.topic, partition, first, last + 1, chunk), held))
                 telemetry.RESTORE_RECORDS.add(len(chunk), {"topic": self.topic})
 
-    async def _step(self, batch: Batch, held: Held[S]) -> None:
-        outputs, bad = fold_records(self._fold, held, batch.records)
+    async def _step(self, *steps: tuple[Batch, Held[S]]) -> None:
+        outputs: list[O] = []
+        refused: list[tuple[Batch, list[Bad]]] = []
+        for batch, held in steps:
+            out, bad = fold_records(self._fold, held, batch.records)
+            outputs += out
+            refused.append((batch, bad))
         if outputs:
             await self._publish(outputs)
-        await self._dead_letters.settle(batch, bad)
+        for batch, bad in refused:
+            await self._dead_letters.settle(batch, bad)
 
     async def _maybe_snapshot(self, partition: int, held: Held[S]) -> None:
         waited = time.monotonic() - held.snapshot_at
@@ -302,7 +320,9 @@ class LogFold(Generic[S, M, O]):
             await self._snapshot(partition, held)
 
     async def _snapshot(self, partition: int, held: Held[S]) -> None:
-        messages = snapshot_messages(self._fold, held, self._snapshot_topic, partition)
+        messages = await asyncio.to_thread(
+            snapshot_messages, self._fold, held, self._snapshot_topic, partition
+        )
         await self._producer.send_many(messages)
         # Only now: with an idempotent producer the order of sends would do, without one it may not.
         await self._producer.deliver(completing_message(held, self._snapshot_topic, partition))

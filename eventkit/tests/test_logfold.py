@@ -195,6 +195,7 @@ class Watching:
         self, kafka: Kafka, topic: str, snapshots: str, producer: Producer, **options: float
     ) -> None:
         self.outputs: list[Message] = []
+        self.published = 0
         self.fold = LogFold(
             FOLD,
             bootstrap=kafka.bootstrap,
@@ -207,6 +208,7 @@ class Watching:
         )
 
     async def _publish(self, outputs: Sequence[Message]) -> None:
+        self.published += 1
         self.outputs.extend(outputs)
 
 
@@ -255,6 +257,27 @@ async def test_records_that_never_came_are_read_from_the_log(
     await watched.fold.handle(batch_of(log[15:]))
     assert watched.fold.states(0) == {"a": 20}
     assert len(watched.outputs) == 20
+
+
+async def test_partitions_are_folded_each_by_itself_and_published_together(
+    kafka: Kafka, make_topic: MakeTopic, producer: Producer
+) -> None:
+    topic = await make_topic(partitions=2)
+    snapshots = await make_topic(partitions=2, **{"cleanup.policy": "compact"})
+    watched = Watching(kafka, topic, snapshots, producer)
+    await watched.fold.hold([0, 1])
+    assert watched.fold.is_free(0)
+    assert not watched.fold.is_free(2), "it is not held"
+    for partition in (0, 1):
+        number = b"%d" % (partition + 1)
+        await producer.send_many(
+            Message(topic, b"a", number, partition=partition) for _ in range(3)
+        )
+    log = await read_all(kafka, topic, 2)
+    await watched.fold.handle(batch_of(log[:3]), batch_of(log[3:]))
+    assert [watched.fold.states(partition) for partition in (0, 1)] == [{"a": 3}, {"a": 6}]
+    assert watched.published == 1
+    assert [output.value for output in watched.outputs] == [b"1", b"2", b"3", b"2", b"4", b"6"]
 
 
 async def test_a_broken_snapshot_is_not_trusted(
