@@ -65,7 +65,8 @@ def advance_call(turn: Turn, body: c.AdvanceCall) -> None:
             turn.wait(call)
         else:
             turn.take_step(call, step, at, "waited too long")
-        if turn.pool.calls.get(body.call) is not call or call.queue_key != state.key:
+        here = turn.pool.calls.get(body.call) is call and call.state is CallState.WAITING
+        if not here or call.queue_key != state.key:
             state.pace.empties(left)
     elif call.not_before:
         call.not_before = 0

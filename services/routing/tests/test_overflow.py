@@ -230,3 +230,16 @@ def test_when_closed_the_night_shift_has_it() -> None:
     play.now = at("2026-01-05T03:00:00")
     assert kinds(play.call("c1")) == ["CallQueued", "CallMoved"]
     assert play.of("c1").queue_id == "night"
+
+
+def test_nobody_waits_when_an_answered_call_is_closed() -> None:
+    """Its agent wraps it up, so it is still there."""
+    play = Play()
+    play.queue("r", steps=(step(5, Overflow.CLOSE),))
+    play.agent("ann")
+    play.call("c1")
+    play.connect("c1")
+    play.tell(c.TransferCall("c1", "ann", "r"))
+    (ended,) = play.wait(5)
+    assert ended.cause is e.EndCause.OVERFLOWED_DURING_TRANSFER
+    assert play.pool.queue("acme/r").pace.began == 0
