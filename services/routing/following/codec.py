@@ -42,6 +42,7 @@ def heard(event: CallEvent) -> Heard:
     return Heard(
         event.meta.stream_id,
         event.meta.client_id,
+        event.meta.version,
         site=getattr(body, "site", ""),
         pool=getattr(body, "pool_id", ""),
         given=given,

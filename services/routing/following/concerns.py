@@ -24,6 +24,7 @@ class Heard:
 
     stream: str
     client_id: str
+    version: int = 0
     site: str = ""
     pool: str = ""
     given: str = ""
@@ -46,6 +47,7 @@ class _Open:
     at: int
     site: bool
     pool: bool
+    version: int = -1
 
 
 @dataclass(slots=True)
@@ -56,7 +58,10 @@ class Following:
     _open: dict[str, _Open] = field(default_factory=dict)
 
     def take(self, heard: Heard, offset: int, at: int) -> bool:
-        """Whether the event concerns the subscriber. at: milliseconds, of the record."""
+        """Whether the event concerns the subscriber, and was not given since the call was named.
+
+        at: milliseconds, of the record.
+        """
         wanted = self.wanted
         if wanted.clients and heard.client_id not in wanted.clients:
             return False
@@ -69,6 +74,9 @@ class Following:
                 return False
             found = self._open[heard.stream] = _Open(offset, at, not wanted.site, not wanted.pools)
             self._forget(at)
+        if heard.version <= found.version:
+            return False  # published again by a worker that took over
+        found.version = heard.version
         found.site |= site
         found.pool |= pool
         if heard.over:
