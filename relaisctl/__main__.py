@@ -15,7 +15,7 @@ from relaisctl import (
     privacy,
     token,
 )
-from relaisctl.decisions import explain
+from relaisctl.decisions import explain, replay_pool
 from relaisctl.replay import cli as replay
 from relaisctl.simulation import cli as simulation
 from relaisctl.stack import cli as stack
@@ -27,6 +27,7 @@ app.command()(stack.status)
 app.command()(stack.topics)
 app.command()(kpi.kpi)
 app.command()(explain.explain)
+app.command()(replay_pool.replay_pool)
 app.command()(simulation.simulate)
 app.command()(complaint_report.complaints)
 app.command()(token.token)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError, Message
@@ -15,7 +15,7 @@ from relais.routing.v1.commands_pb2 import RoutingCommand
 from eventkit.errors import InvalidMessage
 from eventkit.wire import microseconds
 
-M = TypeVar("M", CallEvent, AgentEvent, PoolEvent, RoutingCommand)
+M = TypeVar("M", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ def command(value: bytes | None) -> Event:
     return _event(RoutingCommand, value)
 
 
-def _event(message: type[M], value: bytes | None) -> Event:
-    event = parsed(message, value)
+def _event(message: type[Any], value: bytes | None) -> Event:
+    event: Any = parsed(message, value)
     name = event.WhichOneof("body")
     meta = event.meta
     return Event(
@@ -82,6 +82,44 @@ def _event(message: type[M], value: bytes | None) -> Event:
         getattr(event, name) if name else None,
         value or b"",
     )
+
+
+_OF_TOPIC: dict[str, type[Any]] = {
+    "call-events": CallEvent,
+    "agent-events": AgentEvent,
+    "pool-events": PoolEvent,
+    "routing-commands": RoutingCommand,
+}
+
+
+class Identity(NamedTuple):
+    """pool_id: which pool decided it, where the event says so."""
+
+    event_id: str
+    causation_id: str
+    stream_id: str
+    pool_id: str
+
+
+def identity(topic: str, value: bytes | None) -> Identity:
+    """Raises InvalidMessage."""
+    event: Any = parsed(_OF_TOPIC[topic], value)
+    meta = event.meta
+    pool_id = event.pool_id if isinstance(event, AgentEvent | PoolEvent) else ""
+    return Identity(meta.event_id, meta.causation_id, meta.stream_id, pool_id)
+
+
+def document(topic: str, value: bytes | None) -> dict[str, Any]:
+    """A message as JSON has it. Raises InvalidMessage."""
+    return as_dict(parsed(_OF_TOPIC[topic], value))
+
+
+def title(topic: str, value: bytes | None) -> str:
+    """`offered, version 3 of acme/c-17`. Raises InvalidMessage."""
+    event = _event(_OF_TOPIC[topic], value)
+    if topic == "routing-commands":
+        return f"{event.kind} for pool {event.stream_id}"
+    return f"{event.kind}, version {event.version} of {event.stream_id}"
 
 
 def parsed(message: type[M], value: bytes | None) -> M:

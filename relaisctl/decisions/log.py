@@ -5,6 +5,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 
 from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from rich.progress import TaskID
 
 from eventkit.producer import partition_of
@@ -113,3 +114,16 @@ def watched() -> Iterator[Tell]:
             bars.show(tasks[span], done, f"{done:,} of {total:,}", total)
 
         yield tell
+
+
+async def committed(bootstrap: str, group: str, span: Span) -> int | None:
+    """Where a consumer group goes on in the span's partition; None: it has never been there."""
+    where = TopicPartition(span.topic, span.partition)
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(group, partitions=[where])
+    finally:
+        await admin.close()
+    found = offsets.get(where)
+    return None if found is None or found.offset < 0 else int(found.offset)
