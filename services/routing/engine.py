@@ -142,7 +142,7 @@ def timer_of(pool: Pool, subject: str) -> Timer | None:
 
 def _agent_timer(pool: Pool, agent: Agent, subject: str) -> Timer | None:
     found: list[Timer] = []
-    if agent.lost_at >= 0:
+    if agent.lost_at >= 0 and not agent.is_given_up:
         due = agent.lost_at + pool.settings.lost_seconds * c.SECOND
         found.append(Timer(due, subject, c.CENTRE, c.LogOutLostAgent(agent.agent_id)))
     for stream, wrap_up in agent.wrap_ups.items():

@@ -2,7 +2,7 @@
 
 from services.routing import commands as c
 from services.routing import events as e
-from services.routing.pool import Agent, AgentState, Call, CallState
+from services.routing.pool import LOST, Agent, AgentState, Call, CallState
 from services.routing.turn import Rejected, Turn
 
 _WORKING = (AgentState.RESERVED, AgentState.BUSY, AgentState.OTHER_CALL, AgentState.WRAP_UP)
@@ -57,7 +57,7 @@ def connection_lost(turn: Turn, body: c.ReportConnectionLost) -> None:
     turn.emit_agent(agent, at, e.AgentConnectionLost(until), same=True)
     if agent.offered:
         # Nobody sees it ring.
-        turn.withdraw_offer(agent, at, "the desktop's connection is lost")
+        turn.withdraw_offer(agent, at, LOST)
         turn.next(agent, at)
     turn.open(agent)
 

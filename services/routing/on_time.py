@@ -4,7 +4,7 @@ from services.routing import commands as c
 from services.routing.commands import SECOND, Channel
 from services.routing.on_agents import offered, unanswered
 from services.routing.on_calls import give_back
-from services.routing.pool import AgentState, CallState
+from services.routing.pool import LOST, AgentState, CallState
 from services.routing.turn import Rejected, Turn, next_step, skipped
 
 
@@ -82,27 +82,25 @@ def advance_call(turn: Turn, body: c.AdvanceCall) -> None:
 def log_out_lost(turn: Turn, body: c.LogOutLostAgent) -> None:
     """Gracefully: what lives on the desktop goes to others, who talks on the telephone goes on."""
     agent = turn.pool.agents.get(body.agent_id)
-    if agent is None or agent.lost_at < 0 or agent.state is AgentState.LOGGED_OUT:
+    if agent is None or agent.lost_at < 0 or agent.is_given_up:
         return
     if turn.command.occurred_at < agent.lost_at + turn.pool.settings.lost_seconds * SECOND:
         return
     at = turn.time(agent=agent)
-    reason = "the desktop's connection is lost"
-    agent.lost_at = -1
     talks = False
     for call in list(turn.pool.in_hand(agent)):
         if call.main:
-            turn.end_help(call, at, reason, stays=True)
+            turn.end_help(call, at, LOST, stays=True)
         elif call.state is CallState.CONNECTED and call.channel not in (
             Channel.CHAT,
             Channel.EMAIL,
         ):
             talks = True
         else:
-            give_back(turn, call, reason, at)
+            give_back(turn, call, LOST, at)
     if talks:
-        agent.after_call, agent.after_call_reason = AgentState.LOGGED_OUT, reason
+        agent.after_call, agent.after_call_reason = AgentState.LOGGED_OUT, LOST
         turn.open(agent)
     else:
         turn.end_wrap_ups(agent, at)
-        turn.log_out(agent, at, reason)
+        turn.log_out(agent, at, LOST)

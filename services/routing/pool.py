@@ -24,6 +24,10 @@ SERVED_KEPT = 50_000
 """Of how many customers a pool remembers who served them last."""
 
 
+LOST = "the desktop's connection is lost"
+"""Why calls are taken from an agent, who is logged out."""
+
+
 class AgentState(IntEnum):
     """One at a time. The numbers are those of PoolSnapshot."""
 
@@ -97,6 +101,11 @@ class Agent:
     """Offers in a row that nobody answered."""
     lost_at: int = -1
     """When the desktop's connection was lost; -1: it was not."""
+
+    @property
+    def is_given_up(self) -> bool:
+        """Lost for too long, and logged out as soon as the call in hand is over."""
+        return self.lost_at >= 0 and self.after_call_reason == LOST
 
 
 @dataclass(slots=True)

@@ -118,6 +118,8 @@ class Turn:
         elif command.occurred_at == agent.reported_at and len(agent.reports) < REPORTS_KEPT:
             agent.reports += (command.command_id,)
         if agent.lost_at >= 0 and not isinstance(command.body, c.ReportConnectionLost):
+            if agent.is_given_up:
+                agent.after_call, agent.after_call_reason = None, ""
             agent.lost_at = -1
             at = self.time(agent=agent)
             self.emit_agent(agent, at, e.AgentConnectionRestored(), same=True)

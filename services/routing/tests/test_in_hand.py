@@ -214,3 +214,15 @@ def test_an_email_is_given_to_who_has_room_for_it() -> None:
     play.end("mail1")
     found = play.tell(c.CompleteTransfer("mail2", "ann"))
     assert kinds(found) == ["CallTransferred", "AgentWrapUpStarted"]
+
+
+def test_who_is_back_before_the_voice_call_ends_goes_on() -> None:
+    play = Play()
+    play.agent("ann")
+    play.call("voice1")
+    play.connect("voice1")
+    play.tell(c.ReportConnectionLost("ann"))
+    play.wait(100)
+    assert timer_of(play.pool, "agent/ann") is None
+    assert kinds(play.tell(c.ReportConnectionRestored("ann"))) == ["AgentConnectionRestored"]
+    assert kinds(play.end("voice1")) == ["CallEnded", "AgentWrapUpStarted"]
