@@ -324,7 +324,6 @@ class Matching:
             claims = shares.claims(profile.skills, profile.groups, shares.client_of(agent_id))
         reach = self._reach_of.get(agent_id)
         if reach is None or reach.profile != profile or reach.claims != claims:
-            self._agents.pop(agent_id, None)
             reach = self._reach_of[agent_id] = self._reach(profile, claims)
         elif agent_id in self._agents and self._agents[agent_id][0] == idle_since:
             return
