@@ -98,8 +98,13 @@ _WRAPPED_UP = (e.CallEnded, e.CallTransferred, e.CallWrappedUp)
 """What a wrap-up begins or ends with."""
 
 
-def subjects(events: Iterable[e.Event | e.Sent]) -> Iterator[str]:
-    """Whose timers these events may have changed."""
+def subjects(events: Iterable[e.Event | e.Sent], body: c.Body) -> Iterator[str]:
+    """Whose timers may have been changed by a command's body, and by what has followed from it."""
+    # A timer can lead to the next one, or to none, without an event.
+    if isinstance(body, c.AdvanceCall):
+        yield body.call
+    elif isinstance(body, c.LogOutLostAgent):
+        yield f"agent/{body.agent_id}"
     for event in events:
         if isinstance(event, e.CallEvent):
             yield event.stream_id

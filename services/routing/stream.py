@@ -126,9 +126,7 @@ class Routing:
         elif isinstance(body, c.Configuration):
             self._timers.set_all(pool, now)
         else:
-            # A timer can lead to the next one without an event.
-            own = [body.call] if isinstance(body, c.AdvanceCall) else []
-            for subject in dict.fromkeys((*engine.subjects(decision.events), *own)):
+            for subject in dict.fromkeys(engine.subjects(decision.events, body)):
                 self._timers.set(pool, subject, now)
 
     def watch(self, held: Sequence[Pool]) -> None:

@@ -156,7 +156,7 @@ def test_the_wrap_up_beside_another_chat_has_a_timer_that_the_worker_learns_of()
         play.connect(name)
     before = len(play.all)
     assert kinds(play.end("chat1")) == ["CallEnded"]
-    assert "agent/ann" in subjects(play.all[before:])
+    assert "agent/ann" in subjects(play.all[before:], c.ReportCallEnded("chat1"))
     timer = timer_of(play.pool, "agent/ann")
     assert timer is not None
     assert timer.due == play.now + 30 * S
@@ -224,5 +224,6 @@ def test_who_is_back_before_the_voice_call_ends_goes_on() -> None:
     play.tell(c.ReportConnectionLost("ann"))
     play.wait(100)
     assert timer_of(play.pool, "agent/ann") is None
+    assert [*subjects([], c.LogOutLostAgent("ann"))] == ["agent/ann"]
     assert kinds(play.tell(c.ReportConnectionRestored("ann"))) == ["AgentConnectionRestored"]
     assert kinds(play.end("voice1")) == ["CallEnded", "AgentWrapUpStarted"]
