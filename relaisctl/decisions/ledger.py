@@ -114,6 +114,12 @@ class Ledger:
     def different(self) -> int:
         return sum(self._marks.count(mark) for mark in (_DIFFERENT, _DIFFERENT | _IDENTICAL))
 
+    def last_offset(self) -> int:
+        """Of the last command of which anything was published; -1: of none."""
+        return max(
+            (o for o, mark in zip(self._offsets, self._marks, strict=True) if mark), default=-1
+        )
+
     def unpublished(self) -> Iterator[Difference]:
         """In the order of the commands."""
         for number, mark in enumerate(self._marks):

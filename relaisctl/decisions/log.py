@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 from rich.progress import TaskID
 
 from eventkit.producer import partition_of
@@ -123,6 +124,9 @@ async def committed(bootstrap: str, group: str, span: Span) -> int | None:
     await admin.start()
     try:
         offsets = await admin.list_consumer_group_offsets(group, partitions=[where])
+    except GroupCoordinatorNotAvailableError:
+        # Where no group has ever committed anything, there is nobody to ask.
+        return None
     finally:
         await admin.close()
     found = offsets.get(where)

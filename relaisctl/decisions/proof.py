@@ -1,6 +1,6 @@
 """What a pool's commands lead to by routing's own fold, against what was published. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from relaisctl.decisions import codec
 from relaisctl.decisions.ledger import Difference, Kind, Ledger, Names
 from services.routing import events as e
 from services.routing.pool import Pool
-from services.routing.stream import CALLS, COMMANDS, Fold, messages
+from services.routing.stream import CALLS, COMMANDS, Decision, Fold, messages
 
 SHOWN = 10
 """Of each kind of difference, the first ones."""
@@ -32,13 +32,16 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What a command leads to. refused: it became a dead letter. moved: calls that come or go."""
+    """What a command leads to. decision: None where it was refused, and became a dead letter."""
 
     record: Record
     command_id: str
-    messages: Sequence[Message] = ()
-    refused: bool = False
-    moved: Sequence[str] = ()
+    decision: Decision | None = None
+
+    @property
+    def messages(self) -> list[Message]:
+        """What the worker publishes for it; made when it is asked for."""
+        return [] if self.decision is None else list(messages(self.decision))
 
 
 class _Bare(NamedTuple):
@@ -61,7 +64,7 @@ class Refold:
         self._fold = Fold()
         self._held: Held[Pool] = Held()
 
-    def decide(self, records: Sequence[Record]) -> Iterator[Decided]:
+    def decide(self, records: Iterable[Record]) -> Iterator[Decided]:
         """Of each command of the pool among these, what it leads to."""
         for record in records:
             if record.key == self._key:
@@ -82,16 +85,9 @@ class Refold:
                 command_id = codec.identity(COMMANDS, record.value).event_id
             except InvalidMessage:
                 command_id = ""
-            return Decided(record, command_id, refused=True)
+            return Decided(record, command_id)
         [decision] = decisions
-        moved = [
-            event.stream_id
-            for event in decision.events
-            if isinstance(event, e.CallEvent)
-            and isinstance(event.body, e.CallMovedToPool | e.CallTakenOver)
-        ]
-        found = tuple(messages(decision))
-        return Decided(record, decision.command.command_id, found, moved=moved)
+        return Decided(record, decision.command.command_id, decision)
 
 
 @dataclass
@@ -138,21 +134,22 @@ class Proof:
 
     def decide(self, decided: Decided) -> list[int]:
         """Returns the ledger's numbers of the command's messages."""
-        counts, record = self.counts, decided.record
+        counts, record, decision = self.counts, decided.record, decided.decision
         counts.commands += 1
         if decided.command_id:
             self._commands.add(decided.command_id)
-        for message in decided.messages:
-            if message.topic == CALLS and message.key is not None:
-                self._streams.add(message.key.decode())
-        for stream in decided.moved:
-            self._moved.add(stream)
+        for event in decision.events if decision is not None else ():
+            if isinstance(event, e.CallEvent):
+                if event.version == 1:
+                    self._streams.add(event.stream_id)
+                if isinstance(event.body, e.CallMovedToPool | e.CallTakenOver):
+                    self._moved.add(event.stream_id)
         if record.timestamp not in self.window:
             self._outside.add(decided.command_id)
             return []
         counts.replayed += 1
-        counts.refused += decided.refused
-        counts.without_effect += not (decided.messages or decided.refused)
+        counts.refused += decision is None
+        counts.without_effect += decision is not None and not decision.events
         if decided.command_id:
             self._in_window.add(decided.command_id)
         return [
@@ -207,15 +204,19 @@ class Proof:
         stream = found.stream_id
         return topic == CALLS and stream in self._streams and stream not in self._moved
 
-    def settle(self, published_until: int, later: frozenset[str] = frozenset()) -> Counts:
+    def settle(self, published_until: int | None, later: frozenset[str] = frozenset()) -> Counts:
         """published_until: the offset up to which the worker says to have published everything.
 
-        later: ids of commands that were written after those which were decided here.
+        None: it has said nothing, so what lies behind the last command of which anything was
+        published is not yet published. later: ids of commands that were written behind those which
+        were decided here.
         """
         for causation_id, difference in self.strays:
             if causation_id not in later:
                 self._is_extra(difference)
         counts, ledger = self.counts, self._ledger
+        if published_until is None:
+            published_until = ledger.last_offset()
         for difference in ledger.unpublished():
             if difference.offset >= published_until:
                 counts.not_yet_published += 1

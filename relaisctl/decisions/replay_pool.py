@@ -118,7 +118,7 @@ async def replay(bootstrap: str, pool: str, window: "Window", tell: Tell) -> Rep
                     proof.publish(record)
     read_took = time.monotonic() - began
     later = await _later(bootstrap, log, end) if proof.strays else frozenset()
-    found = proof.settle(end if published_until is None else published_until, later)
+    found = proof.settle(published_until, later)
     return Replayed(
         pool,
         window,
@@ -165,9 +165,8 @@ async def _shown(bootstrap: str, log: Span, proof: "Proof", tell: Tell) -> list[
                 if decided.record.offset > last:
                     break
                 numbers = again.decide(decided)
-                for number, message in zip(numbers, decided.messages, strict=False):
-                    if number in wanted:
-                        decided_as[number] = message
+                if wanted.intersection(numbers):
+                    decided_as |= dict(zip(numbers, decided.messages, strict=True))
     return [_show(each, decided_as.get(each.number), log) for each in proof.shown]
 
 

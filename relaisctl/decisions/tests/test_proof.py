@@ -39,7 +39,7 @@ def proved(
     log: Log,
     published: Iterable[Record] | None = None,
     window: Window | None = None,
-    until: int = ALL,
+    until: int | None = ALL,
     later: Sequence[str] = (),
 ) -> tuple[Counts, Proof]:
     proof = Proof("p", window or Window())
@@ -145,6 +145,13 @@ def test_the_tail_is_not_yet_published(log: Log) -> None:
     counts, _ = proved(log, log.published[:-1], until=last)
     assert counts.proved
     assert (counts.missing, counts.not_yet_published) == (0, 1)
+
+
+def test_where_the_worker_says_nothing_the_tail_begins_behind_what_was_published(log: Log) -> None:
+    hole = [*log.published[:4], *log.published[5:-1]]
+    counts, _ = proved(log, hole, until=None)
+    assert (counts.missing, counts.not_yet_published) == (1, 1)
+    assert proved(log, [], until=None)[0].not_yet_published == len(log.published)
 
 
 @pytest.mark.parametrize("topic", ["call-events", "agent-events"])
