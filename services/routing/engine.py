@@ -103,7 +103,7 @@ def subjects(events: Iterable[e.Event | e.Sent], body: c.Body) -> Iterator[str]:
     # A timer can lead to the next one, or to none, without an event.
     if isinstance(body, c.AdvanceCall):
         yield body.call
-    elif isinstance(body, c.LogOutLostAgent):
+    elif isinstance(body, c.FinishWrapUp | c.LogOutLostAgent):
         yield f"agent/{body.agent_id}"
     for event in events:
         if isinstance(event, e.CallEvent):

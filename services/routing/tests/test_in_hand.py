@@ -225,5 +225,6 @@ def test_who_is_back_before_the_voice_call_ends_goes_on() -> None:
     play.wait(100)
     assert timer_of(play.pool, "agent/ann") is None
     assert [*subjects([], c.LogOutLostAgent("ann"))] == ["agent/ann"]
+    assert [*subjects([], c.FinishWrapUp("ann", "acme/gone"))] == ["agent/ann"]
     assert kinds(play.tell(c.ReportConnectionRestored("ann"))) == ["AgentConnectionRestored"]
     assert kinds(play.end("voice1")) == ["CallEnded", "AgentWrapUpStarted"]
