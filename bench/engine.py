@@ -10,29 +10,38 @@ the number of waiting calls stays as it is, and so does the number of idle agent
 
 The linear scan does what the queues of open-source telephone systems do: it goes through all agents
 for each call, and through all waiting calls for each agent. It says who, and not why, which the
-index does. Seconds are the processor's, and the best of five stretches counts, so that other
-processes count little.
+index does. Then whole commands: calls go through the engine from arrival to the end of the wrap-up,
+with the index and with the scan as its matching. Seconds are the processor's, and the best of five
+stretches counts, so that other processes count little.
 """
 
 import argparse
 import random
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import cycle
 from math import log
 from typing import Protocol
 
+from services.routing import commands as c
+from services.routing import events as e
+from services.routing.codec import decode_pool, encode_event, encode_pool
 from services.routing.commands import Channel
 from services.routing.configuration import Queue, Skills
+from services.routing.engine import apply
 from services.routing.matching import Choice, Matching, Need, Profile
 from services.routing.policies import POLICIES
+from services.routing.pool import Pool
 from services.routing.queues import QueueState
 from services.routing.tests.linear import LinearMatching
 
 SECOND = 1_000_000
 CHANNELS = 1 << Channel.VOICE | 1 << Channel.CHAT
 CHECKED = 300
+"""Decisions that are compared with those of somebody who looks at everybody."""
+ENGINE_AGENTS = 5_000
 
 
 class Subject(Protocol):
@@ -55,14 +64,14 @@ class Scan:
         self.calls[call] = (-need.priority, queued_at, need.skills)
 
     def remove_call(self, call: str) -> None:
-        del self.calls[call]
+        self.calls.pop(call, None)
 
     def add_agent(self, agent_id: str, profile: Profile, idle_since: int) -> None:
         self.agents[agent_id] = (True, dict(profile.skills), profile.load, idle_since)
 
     def drop_agent(self, agent_id: str) -> None:
-        _, levels, load, idle_since = self.agents[agent_id]
-        self.agents[agent_id] = (False, levels, load, idle_since)
+        if agent_id in self.agents:
+            self.agents[agent_id] = (False, *self.agents[agent_id][1:])
 
     def agent_for(self, need: Need, queued_at: int, now: int) -> Choice | None:
         best: tuple[int, int, str] | None = None
@@ -206,6 +215,86 @@ def matching(sizes: list[int], skills: int, waiting: int, seconds: float) -> Non
     print(f"  the same chosen as by looking at everybody: {'yes' if same else 'NO'}")
 
 
+def whole_calls(centre: Centre, subject: Subject, seconds: float, encode: bool) -> float:
+    """Commands a second of the engine, half of the agents busy: calls from arrival to wrap-up."""
+    pool = Pool("bench", queues=dict(centre.queues), matching=subject)  # type: ignore[arg-type]
+    now, number = 1_000_000 * SECOND, 0
+
+    def tell(body: c.Body, client: str = c.CENTRE) -> str:
+        """Who is offered a call, if somebody is."""
+        nonlocal now, number
+        now += 1_000
+        number += 1
+        command = c.Command("bench", f"id{number}", client, now, now, "", "", body)
+        offered = ""
+        for event in apply(pool, command):
+            if encode and not isinstance(event, e.Sent):
+                encode_event(command, event)
+            if isinstance(event, e.CallEvent) and isinstance(event.body, e.CallOffered):
+                offered = event.body.agent_id
+        return offered
+
+    for agent_id, profile in centre.profiles.items():
+        tell(c.LogInAgent(agent_id, profile.skills))
+        tell(c.MakeAgentAvailable(agent_id))
+    talking: deque[tuple[str, str, str]] = deque()
+    needs = cycle(random.Random(1).choices(centre.needs[0] + centre.needs[1], k=10_000))
+    busy = len(centre.profiles) // 2
+    spent, begun, best = 0.0, 0, 0.0
+    began = time.process_time()
+    while spent < seconds:
+        need, call_id = next(needs), f"c{number}"
+        client, _, queue_id = need.queue.partition("/")
+        tell(c.ReportCallArrived(call_id, Channel.VOICE), client)
+        agent_id = tell(c.QueueCall(call_id, queue_id, need.priority, need.skills), client)
+        if agent_id:
+            tell(c.AcceptOffer(pool.calls[f"{client}/{call_id}"].offer_id, agent_id))
+            tell(c.ReportCallConnected(call_id, agent_id), client)
+            talking.append((client, call_id, agent_id))
+        else:
+            tell(c.ReportCallAbandoned(call_id), client)
+        if len(talking) <= busy:
+            began, begun = time.process_time(), number
+            continue
+        client, call_id, agent_id = talking.popleft()
+        tell(c.ReportCallEnded(call_id), client)
+        tell(c.MakeAgentAvailable(agent_id))
+        stretch = time.process_time() - began
+        if stretch >= seconds / 5:
+            best = max(best, (number - begun) / stretch)
+            spent += stretch
+            began, begun = time.process_time(), number
+    return best
+
+
+def engine(agents: int, skills: int, seconds: float) -> None:
+    centre = Centre(agents, skills, 0)
+    print(f"engine: {agents:,} agents, half of them busy; commands/s, six for a call")
+    subjects: list[tuple[str, Callable[[], Subject], bool]] = [
+        *((policy, partial(Matching, policy, centre.queues), False) for policy in POLICIES),
+        ("events encoded too", partial(Matching, queues=centre.queues), True),
+        ("linear scan", Scan, False),
+    ]
+    for name, make, encode in subjects:
+        print(f"  {name:>21}{whole_calls(centre, make(), seconds, encode):>12,.0f}")
+
+
+def snapshot(agents: int, skills: int) -> None:
+    pool = Pool("bench")
+    profiles = Centre(agents, skills, 0).profiles
+    for number, (agent_id, profile) in enumerate(profiles.items()):
+        for body in (c.LogInAgent(agent_id, profile.skills), c.MakeAgentAvailable(agent_id)):
+            apply(pool, c.Command("bench", f"{number}", c.CENTRE, number, 0, "", "", body))
+    began = time.perf_counter()
+    data = encode_pool(pool)
+    written = time.perf_counter()
+    decode_pool(data)
+    print(
+        f"snapshot: {len(data):,} bytes, written in {(written - began) * 1000:.0f} ms, "
+        f"read in {(time.perf_counter() - written) * 1000:.0f} ms"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--agents", type=int, nargs="+", default=[50, 500, 5_000, 20_000])
@@ -214,6 +303,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="for each figure")
     args = parser.parse_args()
     matching(args.agents, args.skills, args.waiting, args.seconds)
+    engine(ENGINE_AGENTS, args.skills, args.seconds)
+    snapshot(ENGINE_AGENTS, args.skills)
 
 
 if __name__ == "__main__":
