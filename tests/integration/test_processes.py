@@ -24,6 +24,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from relais.calls.v1.events_pb2 import Channel, Direction
 from relais.clients.v1.events_pb2 import ClientEvent
+from relais.routing.v1.assignment_service_pb2 import AttachDesktopRequest
+from relais.routing.v1.assignment_service_pb2_grpc import AssignmentServiceStub
 from relais.routing.v1.routing_service_pb2 import (
     ConfigurePoolRequest,
     ReportAgentRequest,
@@ -155,6 +157,9 @@ async def report_a_call_that_nobody_answers(grpc_port: int) -> None:
     queued = ReportCallRequest.Queued(queue_id="advice")
     async with grpc.aio.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
         routing = RoutingServiceStub(channel)  # type: ignore[no-untyped-call]
+        assignments = AssignmentServiceStub(channel)  # type: ignore[no-untyped-call]
+        desktop = assignments.AttachDesktop(AttachDesktopRequest(pool_id=POOL, agent_id="a-1"))
+        await desktop.read()
         await routing.ConfigurePool(ConfigurePoolRequest(pool_id=POOL, offer_seconds=1))
         for state in ({"logged_in": logged_in}, {"available": available}):
             await routing.ReportAgent(
@@ -166,6 +171,8 @@ async def report_a_call_that_nobody_answers(grpc_port: int) -> None:
                     client_id=CLIENT, pool_id=POOL, call_id="c-1", occurred_at=now, **report
                 )
             )
+        while (await desktop.read()).call.WhichOneof("body") != "offer_expired":
+            pass
 
 
 COMPLAINT = (
