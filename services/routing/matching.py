@@ -178,9 +178,6 @@ class Side:
         """The tiers in which somebody may be, best first."""
         self._tiers: dict[TierKey, Tier] = {}
 
-    def __len__(self) -> int:
-        return sum(map(len, self._tiers.values()))
-
     def tier(self, alive: Mapping[str, Entry], key: TierKey) -> "Tier":
         tier = self._tiers.get(key)
         if tier is None:

@@ -147,8 +147,8 @@ def profile(skill_set: Skills = (), groups: Groups = (), load: int = 0) -> Profi
 
 def entries(index: Matching) -> int:
     """How much is kept, living or not."""
-    calls = sum(len(line.calls) for line in index._lines.values())
-    return calls + sum(len(side) for side in index._sides.values())
+    tiers = [tier for side in index._sides.values() for tier in side._tiers.values()]
+    return sum(map(len, tiers)) + sum(len(line.calls) for line in index._lines.values())
 
 
 def test_memory_follows_who_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
