@@ -16,6 +16,8 @@ from relaisctl.show import Bars
 
 SKEW_MS = 60_000
 """How far the clocks of those who write to Kafka may be apart."""
+LONG = 20_000
+"""Records that take long enough to be watched."""
 
 Tell = Callable[["Span", int], None]
 """How far a span has been read: the offset that is next."""
@@ -104,12 +106,14 @@ async def read_keys(
 
 @contextmanager
 def watched() -> Iterator[Tell]:
-    """A progress bar for each span, while it is read."""
+    """A progress bar for each span that is long."""
     with Bars() as bars:
         tasks: dict[Span, TaskID] = {}
 
         def tell(span: Span, offset: int) -> None:
             done, total = offset - span.start, max(offset, span.end) - span.start
+            if total < LONG:
+                return
             if span not in tasks:
                 tasks[span] = bars.add_task(f"reading {span}", total=total, text="")
             bars.show(tasks[span], done, f"{done:,} of {total:,}", total)

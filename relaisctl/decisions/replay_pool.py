@@ -255,7 +255,7 @@ def _verdict(found: "Counts") -> str:
     if found.proved:
         return f"identical: what was published is what the log leads to{pending}"
     wrong = found.different + found.missing + found.extra
-    return f"NOT identical: {wrong:,} differences{pending}"
+    return f"NOT identical: {wrong:,} difference{'s' * (wrong > 1)}{pending}"
 
 
 def _value(value: Any) -> str:

@@ -582,8 +582,8 @@ def _about(lines: list[_Growing], event: Event) -> _Growing:
 
 def _refusal(refused: Refused) -> _Growing:
     command = refused.command
-    words = command.kind.replace("_", " ")
-    text = f"a report was refused: {words}{_by(command)}: {refused.reason}"
+    words = command.kind.removeprefix("report_").replace("_", " ")
+    text = f"a report was refused: {words}, told{_by(command)} ({refused.reason})"
     return _Growing(command.occurred_at, text, event=command)
 
 

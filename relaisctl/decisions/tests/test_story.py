@@ -302,7 +302,7 @@ def test_a_refused_report_stands_where_it_was_made() -> None:
     story = tell(events, refused=[Refused(report, "call_id: call acme/c-17 is connected")])
     [line] = [line for line in story.lines if "refused" in line.text]
     assert line.text == (
-        "a report was refused: report call abandoned by pbx-1: call_id: call acme/c-17 is connected"
+        "a report was refused: call abandoned, told by pbx-1 (call_id: call acme/c-17 is connected)"
     )
     assert line.at == report.occurred_at
 
