@@ -1,6 +1,7 @@
 """The events of calls and agents as following sees them."""
 
-from google.protobuf.message import Message
+from dataclasses import dataclass
+
 from relais.agents.v1.events_pb2 import AgentEvent
 from relais.calls.v1.events_pb2 import CallEvent
 
@@ -11,14 +12,35 @@ from services.routing.following.concerns import Following, Heard, Wanted
 CALLS = "call-events"
 AGENTS = "agent-events"
 
-_OVER = frozenset({"ended", "abandoned", "overflowed"})
-_GIVES = frozenset({"offered", "assigned", "connected", "help_offered", "help_joined"})
-_TAKES = frozenset(
-    {
-        *("offer_expired", "offer_declined", "offer_withdrawn", "help_offer_ended", "help_ended"),
-        *("requeued", "transferred", "callback_failed"),
-    }
+_OVER = ("ended", "abandoned", "overflowed")
+_GIVES = ("offered", "assigned", "connected", "help_offered", "help_joined")
+_TAKES = (
+    *("offer_expired", "offer_declined", "offer_withdrawn", "help_offer_ended", "help_ended"),
+    *("requeued", "transferred", "callback_failed"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What events of a kind can say."""
+
+    gives: bool
+    takes: bool
+    over: bool
+    site: bool
+    pool: bool
+
+
+_KINDS = {
+    field.name: _Kind(
+        field.name in _GIVES,
+        field.name in _TAKES,
+        field.name in _OVER,
+        hasattr(getattr(CallEvent(), field.name), "site"),
+        hasattr(getattr(CallEvent(), field.name), "pool_id"),
+    )
+    for field in CallEvent.DESCRIPTOR.oneofs_by_name["body"].fields
+}
 
 
 def call_event(record: Record) -> CallEvent:
@@ -33,21 +55,22 @@ def agent_event(record: Record) -> AgentEvent:
 
 def heard(event: CallEvent) -> Heard:
     """Of an event of a kind that this version does not know: only whose it is."""
-    kind = event.WhichOneof("body") or ""
-    body: Message | None = getattr(event, kind) if kind else None
-    agent_id = str(getattr(body, "agent_id", ""))
-    given = agent_id if kind in _GIVES else ""
-    if kind == "transferred" and event.transferred.consulted:
-        given = event.transferred.to_agent_id
+    name, meta = event.WhichOneof("body"), event.meta
+    if name is None:
+        return Heard(meta.stream_id, meta.client_id, meta.version)
+    kind, body = _KINDS[name], getattr(event, name)
+    given = body.agent_id if kind.gives else ""
+    if name == "transferred" and body.consulted:
+        given = body.to_agent_id
     return Heard(
-        event.meta.stream_id,
-        event.meta.client_id,
-        event.meta.version,
-        site=getattr(body, "site", ""),
-        pool=getattr(body, "pool_id", ""),
-        given=given,
-        taken=agent_id if kind in _TAKES else "",
-        over=kind in _OVER,
+        meta.stream_id,
+        meta.client_id,
+        meta.version,
+        body.site if kind.site else "",
+        body.pool_id if kind.pool else "",
+        given,
+        body.agent_id if kind.takes else "",
+        kind.over,
     )
 
 

@@ -20,14 +20,17 @@ from relais.calls.v1.events_pb2 import CallEvent
 from relais.routing.v1 import assignment_service_pb2 as pb
 from relais.routing.v1.assignment_service_pb2_grpc import AssignmentServiceStub
 
+from eventkit.logview import LogView
 from eventkit.producer import Producer
 from relaisctl.stack import Broker, Ports, Stack
 from services.routing import commands as c
+from services.routing.codec import encode_pool
 from services.routing.following.codec import heard
 from services.routing.tests.conftest import MakeWorker
 from services.routing.tests.partner import read_record
 from services.routing.tests.support import ROOT, Published, Running
 from services.routing.tests.test_crash import Centre
+from services.routing.view import PoolFold, Pools
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -198,8 +201,31 @@ async def test_partners_and_everything_else_are_killed(
             f"{name}: {len(told)} events, {sum('again' in line for line in lines)} came again, "
             f"{sum('began' in line for line in lines)} streams"
         )
+    await check_view(bootstrap, centre.pools)
     worker.start()
     await worker.ready()
+
+
+async def check_view(bootstrap: str, pools: list[str]) -> None:
+    """What the edges show is the same from the worker's snapshots and from the whole log."""
+    folds: list[Pools] = [
+        LogView(
+            PoolFold(),
+            bootstrap=bootstrap,
+            topic="routing-commands",
+            snapshot_topic=snapshots,
+            timeout_s=60,
+        )
+        for snapshots in ("routing-snapshots", "live-kpi-snapshots")  # the other one is empty
+    ]
+    async with folds[0] as quick, folds[1] as slow:
+        for pool in pools:
+            await quick.refresh(pool)
+            await slow.refresh(pool)
+            state, expected = quick.state(pool), slow.state(pool)
+            assert state is not None
+            assert expected is not None
+            assert encode_pool(state) == encode_pool(expected)
 
 
 def is_told(partner: Partner, wanted: dict[str, list[int]]) -> bool:
