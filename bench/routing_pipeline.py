@@ -3,12 +3,12 @@
     PYTHONPATH=.:proto python bench/routing_pipeline.py [--rate 100] [--at-once 300] [--seconds 30]
 
 Apache Kafka, one routing-api and one routing-worker as they are deployed; customers, desktops and
-telephone systems are played by this process, over `Report` streams. A call arrives, is queued, is
-offered to an agent, who accepts; it is connected, it ends, and the agent is available again, which
-ends the wrap-up: six reports and eleven events.
+telephone systems are played by this process, over `ReportMany` streams. A call arrives, is queued,
+is offered to an agent, who accepts; it is connected, it ends, and the agent is available again,
+which ends the wrap-up: six reports and eleven events.
 
 First calls come at a steady rate, with idle agents there, and the latency is from just before the
-report of `queued` is written until this process has received CallOffered. Its parts: to the edge's
+report of `queued` is told until this process has received CallOffered. Its parts: to the edge's
 clock; from there until the worker packs its decision, which is the log and the fold; from there to
 the consumer. The acknowledgement of a report is on no call's way, and is shown beside them. Then so
 many calls are under way at once, without any talk, and what counts is how many are over a second.
@@ -47,11 +47,13 @@ PROCESSES = ["kafka", "routing-api", "routing-worker"]
 SKILLS = ("billing", "sales", "support", "french")
 WARM_S = 5.0
 PATIENCE_S = 30.0
+MOST = 500
+"""Reports of one message."""
 
 
 @dataclass(slots=True)
 class Call:
-    """queued: just before that report was written, in nanoseconds of the machine's clock."""
+    """queued: just before that report was told, in nanoseconds of the machine's clock."""
 
     pool: int
     queued: int = 0
@@ -70,35 +72,50 @@ class Measured:
 
 
 class Line:
-    """A telephone system and its desktops: one `Report` stream."""
+    """A telephone system and its desktops: one `ReportMany` stream. What is said while a message is
+    on its way goes together into the next one."""
 
     def __init__(self, stub: RoutingServiceStub, centre: "Centre") -> None:
-        self._call = stub.Report()
+        self._call = stub.ReportMany()
         self._centre = centre
-        self._written: deque[int] = deque()
-        self._writing = asyncio.Lock()
-        self.reading = asyncio.create_task(self._read())
+        self._said: list[pb.ReportRequest] = []
+        self._waiting = asyncio.Event()
+        self._unanswered: deque[int] = deque()
+        self._tasks = [asyncio.create_task(step) for step in (self._write(), self._read())]
 
-    async def say(self, *reports: pb.ReportRequest) -> None:
-        async with self._writing:
-            for report in reports:
-                self._written.append(time.time_ns())
-                await self._call.write(report)
+    def say(self, *reports: pb.ReportRequest) -> None:
+        now = time.time_ns()
+        for report in reports:
+            self._said.append(report)
+            self._unanswered.append(now)
+        self._waiting.set()
+
+    async def _write(self) -> None:
+        while True:
+            await self._waiting.wait()
+            self._waiting.clear()
+            said, self._said = self._said[:MOST], self._said[MOST:]
+            if self._said:
+                self._waiting.set()
+            await self._call.write(pb.ReportManyRequest(reports=said))
 
     async def _read(self) -> None:
-        async for answer in self._call:
-            if answer.WhichOneof("result") != "command_id":
-                raise AssertionError(answer)
+        async for message in self._call:
             now = time.time_ns()
-            self._centre.measured.acknowledged.append(now - self._written.popleft())
+            for answer in message.answers:
+                if answer.WhichOneof("result") != "command_id":
+                    print(f"!! refused: {answer.refused}")
+                self._centre.measured.acknowledged.append(now - self._unanswered.popleft())
 
     async def close(self) -> None:
+        writing, reading = self._tasks
+        writing.cancel()
         await self._call.done_writing()
-        await self.reading
+        await reading
 
     @property
     def unanswered(self) -> int:
-        return len(self._written)
+        return len(self._unanswered)
 
 
 class Centre:
@@ -140,10 +157,10 @@ class Centre:
                 report = pb.ReportAgentRequest(pool_id=pool_id, agent_id=agent_id)
                 report.logged_in.skills.extend(Skill(skill=skill, level=3) for skill in skills)
                 reports += [pb.ReportRequest(agent=report), available(pool_id, agent_id)]
-            await self.line(pool).say(*reports)
+            self.line(pool).say(*reports)
         await self._until(lambda: not any(line.unanswered for line in self._lines))
 
-    async def arrive(self) -> None:
+    def arrive(self) -> None:
         number = next(self._numbers)
         pool = number % len(self._pools)
         call_id = f"c{number}"
@@ -157,10 +174,8 @@ class Centre:
         queued.queued.queue_id = "calls"
         skill = SKILLS[number % 4]
         queued.queued.required_skills.append(RequiredSkill(skill=skill, min_level=2))
-        line = self.line(pool)
-        await line.say(pb.ReportRequest(call=arrived))
         call.queued = time.time_ns()
-        await line.say(pb.ReportRequest(call=queued))
+        self.line(pool).say(pb.ReportRequest(call=arrived), pb.ReportRequest(call=queued))
 
     async def _serve(self, call_id: str, call: Call, offer_id: str, agent_id: str) -> None:
         line, pool_id = self.line(call.pool), self._pools[call.pool]
@@ -168,12 +183,12 @@ class Centre:
         accepted.offer_accepted.offer_id = offer_id
         connected = pb.ReportCallRequest(client_id=CLIENT, pool_id=pool_id, call_id=call_id)
         connected.connected.agent_id = agent_id
-        await line.say(pb.ReportRequest(agent=accepted), pb.ReportRequest(call=connected))
+        line.say(pb.ReportRequest(agent=accepted), pb.ReportRequest(call=connected))
         if self.talk_s:
             await asyncio.sleep(self.talk_s)
         ended = pb.ReportCallRequest(client_id=CLIENT, pool_id=pool_id, call_id=call_id)
         ended.ended.SetInParent()
-        await line.say(pb.ReportRequest(call=ended), available(pool_id, agent_id))
+        line.say(pb.ReportRequest(call=ended), available(pool_id, agent_id))
 
     async def listen(self, consumer: AIOKafkaConsumer) -> None:
         """React to decisions until cancelled."""
@@ -201,14 +216,14 @@ class Centre:
             self.measured.calls += 1
             del self._calls[event.call_id]
             if len(self._calls) < self.at_once:
-                self.begin(self.arrive())
+                self.arrive()
 
     async def steadily(self, rate: float, seconds: float) -> None:
         """Calls that come at this rate, however long each takes."""
         began, sent = time.perf_counter(), 0
         while (passed := time.perf_counter() - began) < seconds:
             while sent < passed * rate:
-                self.begin(self.arrive())
+                self.arrive()
                 sent += 1
             await asyncio.sleep(1 / rate / 2)
 
@@ -216,7 +231,7 @@ class Centre:
         """As many calls as can be, with so many under way."""
         self.at_once = at_once
         for _ in range(at_once - len(self._calls)):
-            self.begin(self.arrive())
+            self.arrive()
         await asyncio.sleep(seconds)
 
     async def finish(self) -> None:

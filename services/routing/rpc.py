@@ -1,7 +1,8 @@
 """gRPC: the same reports as protobuf. See proto/relais/routing/v1/routing_service.proto."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -20,6 +21,9 @@ MAX_MESSAGE = 512 << 10
 MAX_CALLS = 10_000
 """Every attached desktop is a stream."""
 
+_Outcome = Posted | Exception
+"""Of one report of a stream; an exception that is not Invalid ends it."""
+
 SERVICE = pb.DESCRIPTOR.services_by_name["RoutingService"].full_name
 
 
@@ -35,6 +39,7 @@ async def start_rpc(
         "ReportCall": unary(pb.ReportCallRequest, service.report_call),
         "ReportAgent": unary(pb.ReportAgentRequest, service.report_agent),
         "Report": bidi(pb.ReportRequest, service.report),
+        "ReportMany": bidi(pb.ReportManyRequest, service.report_many),
         "ConfigurePool": unary(pb.ConfigurePoolRequest, service.configure_pool),
     }
     return await start_server(
@@ -67,35 +72,65 @@ class RoutingService:
     async def report(
         self, requests: AsyncIterator[pb.ReportRequest], context: Context
     ) -> AsyncIterator[pb.ReportResponse]:
+        async with aclosing(self._answers(([one] async for one in requests), context)) as found:
+            async for answers in found:
+                for answer in answers:
+                    yield answer
+
+    async def report_many(
+        self, requests: AsyncIterator[pb.ReportManyRequest], context: Context
+    ) -> AsyncIterator[pb.ReportManyResponse]:
+        reports = (some.reports async for some in requests)
+        async with aclosing(self._answers(reports, context)) as found:
+            async for answers in found:
+                yield pb.ReportManyResponse(answers=answers)
+
+    async def _answers(
+        self, requests: AsyncIterator[Sequence[pb.ReportRequest]], context: Context
+    ) -> AsyncGenerator[list[pb.ReportResponse], None]:
         """Reports are posted as they come, and answered as Kafka acknowledges them: in order."""
-        line: asyncio.Queue[Posted | c.Invalid | Exception | None] = asyncio.Queue(MAX_POSTED)
+        line: asyncio.Queue[_Outcome | None] = asyncio.Queue(MAX_POSTED)
         trace = trace_of(context)
 
         async def post_all() -> None:
             try:
-                async for request in requests:
-                    try:
-                        await line.put(await self._reports.post(**_about(request), context=trace))
-                    except c.Invalid as error:
-                        await line.put(error)
+                async for some in requests:
+                    for request in some:
+                        try:
+                            posted = await self._reports.post(**_about(request), context=trace)
+                            await line.put(posted)
+                        except c.Invalid as error:
+                            await line.put(error)
                 await line.put(None)
             except Exception as error:
                 await line.put(error)
 
         posting = asyncio.create_task(post_all())
         try:
-            while (posted := await line.get()) is not None:
-                match posted:
-                    case Posted():
-                        command_id = await self._reports.acknowledged(posted)
-                        yield pb.ReportResponse(command_id=command_id)
-                    case c.Invalid(field=field, reason=reason):
-                        refused = pb.ReportResponse.Refused(field=field, reason=reason)
-                        yield pb.ReportResponse(refused=refused)
-                    case _:
-                        raise posted
+            answers: list[pb.ReportResponse] = []
+            while True:
+                if answers and line.empty():
+                    yield answers
+                    answers = []
+                outcome = await line.get()
+                if answers and not _is_known(outcome):
+                    yield answers
+                    answers = []
+                if outcome is None:
+                    return
+                answers.append(await self._answer(outcome))
         finally:
             posting.cancel()
+
+    async def _answer(self, outcome: _Outcome) -> pb.ReportResponse:
+        match outcome:
+            case Posted():
+                return pb.ReportResponse(command_id=await self._reports.acknowledged(outcome))
+            case c.Invalid(field=field, reason=reason):
+                refused = pb.ReportResponse.Refused(field=field, reason=reason)
+                return pb.ReportResponse(refused=refused)
+            case _:
+                raise outcome
 
     async def configure_pool(
         self, request: pb.ConfigurePoolRequest, context: Context
@@ -103,6 +138,14 @@ class RoutingService:
         body = c.ConfigurePool(request.offer_seconds, request.wrap_up_seconds, request.clock_speed)
         command_id = await self._reports.put(request.pool_id, body, context=trace_of(context))
         return pb.ConfigurePoolResponse(command_id=command_id)
+
+
+def _is_known(outcome: _Outcome | None) -> bool:
+    """Whether it can be answered, and at once."""
+    if isinstance(outcome, Posted):
+        acknowledged = outcome.acknowledged
+        return acknowledged.done() and acknowledged.exception() is None
+    return isinstance(outcome, c.Invalid)
 
 
 def _about(request: pb.ReportRequest) -> dict[str, Any]:

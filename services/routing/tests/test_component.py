@@ -5,6 +5,7 @@ import signal
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import grpc
@@ -322,8 +323,9 @@ def about_call(pool: str, number: int, **report: Any) -> pb.ReportRequest:
     )
 
 
+@pytest.mark.parametrize("many", [False, True])
 async def test_a_stream_of_reports(
-    api: Running, worker: Running, published: Published, pool: str
+    api: Running, worker: Running, published: Published, pool: str, many: bool
 ) -> None:
     """All are sent before the first answer is read; each is answered, none overtakes another."""
     calls = 300
@@ -344,11 +346,20 @@ async def test_a_stream_of_reports(
     address = f"127.0.0.1:{api.environment['RELAIS_ROUTING_GRPC_PORT']}"
     async with grpc.aio.insecure_channel(address) as channel:
         stub: Any = RoutingServiceStub(channel)  # type: ignore[no-untyped-call]
-        stream = stub.Report()
-        for report in reports:
-            await stream.write(report)
-        await stream.done_writing()
-        answers = [answer async for answer in stream]
+        if many:
+            stream = stub.ReportMany()
+            for first, end in pairwise((0, 0, 1, 7, 7, 300, len(reports))):
+                await stream.write(pb.ReportManyRequest(reports=reports[first:end]))
+            await stream.done_writing()
+            messages = [message.answers async for message in stream]
+            assert 1 < len(messages) < len(reports) / 2
+            answers = [answer for message in messages for answer in message]
+        else:
+            stream = stub.Report()
+            for report in reports:
+                await stream.write(report)
+            await stream.done_writing()
+            answers = [answer async for answer in stream]
     assert len(answers) == len(reports)
     fields = {
         place: answer.refused.field

@@ -49,6 +49,11 @@ class RoutingServiceStub:
                 request_serializer=relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportRequest.SerializeToString,
                 response_deserializer=relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportResponse.FromString,
                 _registered_method=True)
+        self.ReportMany = channel.stream_stream(
+                '/relais.routing.v1.RoutingService/ReportMany',
+                request_serializer=relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportManyRequest.SerializeToString,
+                response_deserializer=relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportManyResponse.FromString,
+                _registered_method=True)
         self.ConfigurePool = channel.unary_unary(
                 '/relais.routing.v1.RoutingService/ConfigurePool',
                 request_serializer=relais_dot_routing_dot_v1_dot_routing__service__pb2.ConfigurePoolRequest.SerializeToString,
@@ -85,6 +90,15 @@ class RoutingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportMany(self, request_iterator, context):
+        """As Report, for who has much to tell: as many reports in a message as there are, as many answers
+        as are known, in order. Where one message ends and the next begins means nothing. A message costs
+        five times what a report in it does.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ConfigurePool(self, request, context):
         """Sets what holds for a whole pool.
         """
@@ -109,6 +123,11 @@ def add_RoutingServiceServicer_to_server(servicer, server):
                     servicer.Report,
                     request_deserializer=relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportRequest.FromString,
                     response_serializer=relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportResponse.SerializeToString,
+            ),
+            'ReportMany': grpc.stream_stream_rpc_method_handler(
+                    servicer.ReportMany,
+                    request_deserializer=relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportManyRequest.FromString,
+                    response_serializer=relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportManyResponse.SerializeToString,
             ),
             'ConfigurePool': grpc.unary_unary_rpc_method_handler(
                     servicer.ConfigurePool,
@@ -197,6 +216,33 @@ class RoutingService:
             '/relais.routing.v1.RoutingService/Report',
             relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportRequest.SerializeToString,
             relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportMany(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/relais.routing.v1.RoutingService/ReportMany',
+            relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportManyRequest.SerializeToString,
+            relais_dot_routing_dot_v1_dot_routing__service__pb2.ReportManyResponse.FromString,
             options,
             channel_credentials,
             insecure,
