@@ -302,7 +302,17 @@ class Pool:
         return state.waiting
 
     def index_agent(self, agent: Agent) -> None:
-        """Let an agent be found for what they can take now, and be counted for shares."""
+        """Let an agent be found for what they can take now."""
+        self.count_agent(agent)
+        channels = self.open_channels(agent)
+        if channels:
+            profile = Profile(agent.skills, agent.groups, channels, len(agent.calls))
+            self.matching.add_agent(agent.agent_id, profile, agent.since)
+        else:
+            self.matching.drop_agent(agent.agent_id)
+
+    def count_agent(self, agent: Agent) -> None:
+        """For shares and floors."""
         working = agent.state not in (
             AgentState.LOGGED_OUT,
             AgentState.ON_BREAK,
@@ -311,12 +321,6 @@ class Pool:
         in_hand = [*agent.calls, agent.offered] if agent.offered else agent.calls
         client = next((stream.partition("/")[0] for stream in in_hand), "")
         self.shares.put(agent.agent_id, agent.skills if working else None, agent.groups, client)
-        channels = self.open_channels(agent)
-        if channels:
-            profile = Profile(agent.skills, agent.groups, channels, len(agent.calls))
-            self.matching.add_agent(agent.agent_id, profile, agent.since)
-        else:
-            self.matching.drop_agent(agent.agent_id)
 
     def open_channels(self, agent: Agent) -> int:
         """What the agent can be offered now, a bit (1 << channel) for each; 0: nothing.

@@ -593,53 +593,59 @@ class Turn:
         self.open(agent)
 
     # Matching. Before a command no waiting call had an agent who may take it, so only what this
-    # command has set free, or has changed for many, can have become possible.
+    # command has set free, or has changed for many, can have become possible. A call that begins to
+    # wait goes to who was idle before; who has just become free then chooses among those who wait.
 
     def match(self) -> None:
-        pool = self.pool
-        matching = pool.matching
-        waiting = self._waiting
-        if len(waiting) > 1:
-            waiting.sort(key=lambda call: (-call.priority, call.queued_at, call.stream_id))
+        pool, waiting = self.pool, self._waiting
+        for agent in self._open.values():
+            pool.count_agent(agent)
+        # With a floor, what one agent does can allow or forbid something to any other.
+        everybody = self.settle or pool.shares.guarded or len(waiting) > 1
         for call in waiting:
-            if call.not_before:
+            choice = None
+            if not everybody and not call.not_before:
+                choice = pool.matching.agent_for(call.need(), call.queued_at, self.now)
+            if choice is None:
                 pool.index_call(call)
-                continue
-            choice = matching.agent_for(call.need(), call.queued_at, self.now)
-            if choice is not None:
-                if not call.main:
-                    state = pool.queue(call.queue_key)
-                    if (call.stream_id, call.queue_key) in self._lifted:
-                        state.pace.leaves(self.now, state.waiting)
-                    else:
-                        state.pace.at_once = True
-                self.offer(call, pool.agents[choice.id], choice, for_agent=False)
-                continue
-            pool.index_call(call)
-            if not call.main:
-                pool.queue(call.queue_key).pace.waits(self.now)
-        waiting.clear()
-        while self._open:
-            agent_id = next(iter(self._open))
-            agent = self._open.pop(agent_id)
+            else:
+                left = 0 if call.main else pool.queue(call.queue_key).waiting
+                self.offer(call, pool.agents[choice.id], choice, left, for_agent=False)
+        if everybody:
+            self.match_all()
+        for agent_id, agent in self._open.items():
             pool.index_agent(agent)
-            choice = matching.call_for(agent_id, self.now) if pool.open_channels(agent) else None
-            if choice is not None:
-                self.offer_waiting(pool.calls[choice.id], agent, choice, for_agent=True)
-        if self.settle or pool.shares.guarded:
-            while (found := matching.next_match(self.now)) is not None:
-                stream, choice = found
-                agent = pool.agents[choice.id]
-                self.offer_waiting(pool.calls[stream], agent, choice, for_agent=False)
+            if pool.open_channels(agent):
+                choice = pool.matching.call_for(agent_id, self.now)
+                if choice is not None:
+                    self.offer_waiting(choice.id, agent, choice, for_agent=True)
+        if everybody and self._open:
+            self.match_all()
+        for call in waiting:
+            if call.state is CallState.WAITING and not (call.main or call.not_before):
+                pool.queue(call.queue_key).pace.waits(self.now)
 
-    def offer_waiting(self, call: Call, agent: Agent, choice: Choice, *, for_agent: bool) -> None:
-        left = self.pool.unindex_call(call)
-        if not call.main:
-            self.pool.queue(call.queue_key).pace.leaves(self.now, left)
-        self.offer(call, agent, choice, for_agent=for_agent)
+    def match_all(self) -> None:
+        """As long as a waiting call may go to somebody: the first by the policy, to the best."""
+        while (found := self.pool.matching.next_match(self.now)) is not None:
+            stream, choice = found
+            self.offer_waiting(stream, self.pool.agents[choice.id], choice, for_agent=False)
 
-    def offer(self, call: Call, agent: Agent, choice: Choice, *, for_agent: bool) -> None:
+    def offer_waiting(self, stream: str, agent: Agent, choice: Choice, *, for_agent: bool) -> None:
+        call = self.pool.calls[stream]
+        self.offer(call, agent, choice, self.pool.unindex_call(call), for_agent=for_agent)
+
+    def offer(
+        self, call: Call, agent: Agent, choice: Choice, left: int, *, for_agent: bool
+    ) -> None:
+        """Of a call that is in no index. left: how many others wait in its queue."""
         pool, now = self.pool, self.now
+        if not call.main:
+            pace = pool.queue(call.queue_key).pace
+            if call in self._waiting and (call.stream_id, call.queue_key) not in self._lifted:
+                pace.at_once = True
+            else:
+                pace.leaves(now, left)
         pool.offers += 1
         call.state = CallState.OFFERED
         call.agent_id = agent.agent_id

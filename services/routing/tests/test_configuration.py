@@ -215,3 +215,36 @@ def test_a_call_that_is_relaxed_to_somebody_has_waited_all_the_same() -> None:
     assert kinds(play.wait(30)) == ["CallRelaxed", "CallOffered", "AgentReserved"]
     pace = play.pool.queue("acme/q").pace
     assert (pace.began, pace.gap, pace.at_once) == (0, 30.0 * S, False)
+
+
+def test_a_floor_that_is_met_again_frees_agents_for_the_first_by_priority() -> None:
+    play = Play()
+    play.queue("q", "acme")
+    play.tell(c.ConfigureClient(ClientRules(floor=1)), "acme")
+    play.agent("ann")
+    play.agent("bob")
+    play.call("g1", client="globex")
+    assert play.offered_to("g1", "globex") == "ann"
+    play.call("g2", client="globex", priority=9)
+    assert play.offered_to("g2", "globex") == "", "bob is kept for acme"
+    play.tell(c.ReportConnectionLost("ann"))
+    assert play.offered_to("g2", "globex") == "bob", "and not for g1, whose offer is withdrawn"
+
+
+def test_shares_are_counted_before_any_of_those_who_became_free_is_given_a_call() -> None:
+    play = Play()
+    play.tell(c.ConfigurePool(wrap_up_seconds=-1))
+    play.tell(c.ConfigureClient(ClientRules(share=0.5)), "acme")
+    play.agent("ann")
+    play.call("c1")
+    play.connect("c1")
+    play.agent("sup", groups=("supervisors",))
+    play.tell(c.RequestHelp("c1", "ann"))
+    play.tell(c.AcceptOffer("p:2", "sup"))
+    play.call("g1", client="globex")
+    play.wait(5)
+    play.call("a1")
+    found = play.end("c1")
+    assert only(found[:5], e.CallOffered).agent_id == "sup"
+    assert play.offered_to("a1") == "sup", "nobody serves acme any more"
+    assert play.offered_to("g1", "globex") == "ann"
