@@ -107,9 +107,10 @@ class Routing:
         # Each event belongs to its command's trace, not to the batch's.
         outside = trace_context.attach(trace.set_span_in_context(trace.INVALID_SPAN, Context()))
         try:
-            await self._producer.send_many(
-                message for decision in decisions for message in messages(decision)
-            )
+            out = [message for decision in decisions for message in messages(decision)]
+            await self._producer.send_many(each for each in out if each.topic != COMMANDS)
+            # Then only what another pool is to do: its events stand in the same stream, behind.
+            await self._producer.send_many(each for each in out if each.topic == COMMANDS)
         finally:
             trace_context.detach(outside)
         now = time.monotonic()

@@ -403,7 +403,7 @@ async def test_a_stream_that_breaks_off(api: Running, pool: str) -> None:
 async def test_a_call_goes_to_another_pool(
     bootstrap: str, worker: Running, published: Published, pool: str
 ) -> None:
-    """It is in the other one's log when the first one's events are out; reports find it."""
+    """The other one's events stand behind the first one's in its stream; reports find it."""
     now = SystemClock().now_us()
     other = f"{pool}-west"
     step = Step(1, Overflow.MOVE_TO_POOL, queue_id="west", pool_id=other)
