@@ -1,25 +1,30 @@
 -- One row per call, now that a call may be moved, transferred, put back, helped with and called back.
 --
--- What may come several times in a call is a set of tuples in call_facts: a copy adds nothing, and
--- sorted they are in the order of the call's own stream, since each begins with its version. Elements
--- are taken of the sorted set alone, so that FINAL reads whole columns (0005_conversations.sql).
+-- What came first or last is an argMin or argMax by the version in the call's own stream; what may come
+-- several times is a set, whose elements begin with that version. A copy changes neither, whatever the
+-- order. Sets are sorted before an element is taken, so that FINAL reads whole columns
+-- (0005_conversations.sql). Few calls have any of what has texts in it: such sets are dear.
 
 ALTER TABLE call_facts
-    ADD COLUMN IF NOT EXISTS connections SimpleAggregateFunction(groupUniqArrayArray,
-        Array(Tuple(version Int64, at DateTime64(6, 'UTC'), queue_id String, agent_id String,
-                    waited_us Int64))),
+    ADD COLUMN IF NOT EXISTS first_version SimpleAggregateFunction(min, Nullable(Int64))
+        COMMENT 'of the first connection',
+    ADD COLUMN IF NOT EXISTS first_queue AggregateFunction(argMinIf, String, Int64, UInt8),
+    ADD COLUMN IF NOT EXISTS first_agent AggregateFunction(argMinIf, String, Int64, UInt8),
+    ADD COLUMN IF NOT EXISTS first_waited_us AggregateFunction(argMinIf, Int64, Int64, UInt8),
+    ADD COLUMN IF NOT EXISTS last_queue AggregateFunction(argMaxIf, String, Int64, UInt8),
+    ADD COLUMN IF NOT EXISTS last_agent AggregateFunction(argMaxIf, String, Int64, UInt8),
+    ADD COLUMN IF NOT EXISTS policy AggregateFunction(argMinIf, String, Int64, UInt8),
+    ADD COLUMN IF NOT EXISTS rule AggregateFunction(argMinIf, String, Int64, UInt8),
+    ADD COLUMN IF NOT EXISTS wrap_ups SimpleAggregateFunction(groupUniqArrayArray,
+        Array(Tuple(version Int64, wrap_up_us Int64))),
+    ADD COLUMN IF NOT EXISTS relaxed SimpleAggregateFunction(groupUniqArrayArray, Array(Int64)),
+    ADD COLUMN IF NOT EXISTS freed_version SimpleAggregateFunction(min, Nullable(Int64))
+        COMMENT 'when it no longer waited for one agent alone',
     ADD COLUMN IF NOT EXISTS handovers SimpleAggregateFunction(groupUniqArrayArray,
         Array(Tuple(version Int64, at DateTime64(6, 'UTC'), event_type String, from_queue_id String,
-                    queue_id String, agent_id String, to_agent_id String, consulted Bool,
-                    talked_us Int64))),
-    ADD COLUMN IF NOT EXISTS assignments SimpleAggregateFunction(groupUniqArrayArray,
-        Array(Tuple(version Int64, policy String, rule String))),
-    ADD COLUMN IF NOT EXISTS relaxations SimpleAggregateFunction(groupUniqArrayArray,
-        Array(Tuple(version Int64, what String))),
+                    queue_id String, consulted Bool))),
     ADD COLUMN IF NOT EXISTS helps SimpleAggregateFunction(groupUniqArrayArray,
         Array(Tuple(version Int64, event_type String, kind String, waited_us Int64))),
-    ADD COLUMN IF NOT EXISTS wrap_ups SimpleAggregateFunction(groupUniqArrayArray,
-        Array(Tuple(version Int64, agent_id String, wrap_up_us Int64))),
     ADD COLUMN IF NOT EXISTS held_us SimpleAggregateFunction(max, Int64),
     ADD COLUMN IF NOT EXISTS estimated_wait_us SimpleAggregateFunction(max, Nullable(Int64)),
     ADD COLUMN IF NOT EXISTS callback_offered_at
@@ -57,30 +62,46 @@ SELECT
     maxIf(e.waited_us, e.event_type = 'CallAbandoned') AS abandoned_waited_us,
     maxIf(e.talked_us, e.event_type = 'CallEnded') AS talked_us,
     max(e.cause) AS cause,
-    groupUniqArrayIf((e.version, e.occurred_at, e.queue_id::String, e.agent_id::String, e.waited_us),
-                     e.event_type = 'CallConnected')
-        ::Array(Tuple(version Int64, at DateTime64(6, 'UTC'), queue_id String, agent_id String,
-                      waited_us Int64)) AS connections,
+    minOrNullIf(e.version, e.event_type = 'CallConnected') AS first_version,
+    argMinIfState(e.queue_id::String, e.version, e.event_type = 'CallConnected') AS first_queue,
+    argMinIfState(e.agent_id::String, e.version, e.event_type = 'CallConnected') AS first_agent,
+    argMinIfState(e.waited_us, e.version, e.event_type = 'CallConnected') AS first_waited_us,
+    argMaxIfState(e.queue_id::String, e.version,
+                  e.queue_id != '' AND e.event_type = 'CallConnected') AS last_queue,
+    argMaxIfState(e.agent_id::String, e.version, e.event_type = 'CallConnected') AS last_agent,
+    argMinIfState(e.why_policy::String, e.version, e.event_type = 'CallAssigned') AS policy,
+    argMinIfState(e.why_rule::String, e.version, e.event_type = 'CallAssigned') AS rule,
+    groupUniqArrayIf((e.version, e.wrap_up_us), e.event_type = 'CallWrappedUp')
+        ::Array(Tuple(version Int64, wrap_up_us Int64)) AS wrap_ups,
+    maxIf(e.held_us, e.event_type = 'CallEnded') AS held_us,
+    maxOrNullIf(e.estimated_wait_us, e.event_type = 'CallQueued') AS estimated_wait_us
+FROM call_events AS e
+GROUP BY client_id, call_id;
+
+-- Apart from the rest, because few events are among these.
+CREATE MATERIALIZED VIEW IF NOT EXISTS call_facts_from_turns TO call_facts AS
+SELECT
+    client_id,
+    call_id,
+    argMaxIfState(e.queue_id::String, e.version,
+                  e.queue_id != '' AND e.event_type IN ('CallMoved', 'CallMovedToPool',
+                                                        'CallTransferred', 'CallRequeued'))
+        AS last_queue,
+    argMaxIfState(e.to_agent_id::String, e.version,
+                  e.event_type = 'CallTransferred' AND e.consulted) AS last_agent,
+    groupUniqArrayIf(e.version, e.event_type = 'CallRelaxed'
+                     AND NOT startsWith(e.what, 'no longer only agent')) AS relaxed,
+    minOrNullIf(e.version, e.event_type = 'CallRelaxed'
+                AND startsWith(e.what, 'no longer only agent')) AS freed_version,
     groupUniqArrayIf((e.version, e.occurred_at, e.event_type::String, e.from_queue_id::String,
-                      e.queue_id::String, e.agent_id::String, e.to_agent_id::String, e.consulted,
-                      e.talked_us),
+                      e.queue_id::String, e.consulted),
                      e.event_type IN ('CallMoved', 'CallMovedToPool', 'CallTransferred',
                                       'CallRequeued'))
         ::Array(Tuple(version Int64, at DateTime64(6, 'UTC'), event_type String,
-                      from_queue_id String, queue_id String, agent_id String, to_agent_id String,
-                      consulted Bool, talked_us Int64)) AS handovers,
-    groupUniqArrayIf((e.version, e.why_policy::String, e.why_rule::String),
-                     e.event_type = 'CallAssigned' AND e.why_policy != '')
-        ::Array(Tuple(version Int64, policy String, rule String)) AS assignments,
-    groupUniqArrayIf((e.version, e.what::String), e.event_type = 'CallRelaxed')
-        ::Array(Tuple(version Int64, what String)) AS relaxations,
+                      from_queue_id String, queue_id String, consulted Bool)) AS handovers,
     groupUniqArrayIf((e.version, e.event_type::String, e.kind::String, e.waited_us),
                      e.event_type IN ('CallHelpRequested', 'CallHelpJoined'))
         ::Array(Tuple(version Int64, event_type String, kind String, waited_us Int64)) AS helps,
-    groupUniqArrayIf((e.version, e.agent_id::String, e.wrap_up_us), e.event_type = 'CallWrappedUp')
-        ::Array(Tuple(version Int64, agent_id String, wrap_up_us Int64)) AS wrap_ups,
-    maxIf(e.held_us, e.event_type = 'CallEnded') AS held_us,
-    maxOrNullIf(e.estimated_wait_us, e.event_type = 'CallQueued') AS estimated_wait_us,
     minOrNullIf(e.occurred_at, e.event_type = 'CallCallbackOffered') AS callback_offered_at,
     minOrNullIf(e.occurred_at, e.event_type = 'CallCallbackAccepted') AS callback_accepted_at,
     maxIf(e.attempt, e.event_type = 'CallCallbackFailed') AS callback_failures,
@@ -90,16 +111,25 @@ SELECT
     maxIf(e.action, e.event_type = 'CallOverflowed') AS overflow_action,
     maxIf(e.reason, e.event_type = 'CallOverflowed') AS overflow_reason
 FROM call_events AS e
+WHERE e.event_type IN ('CallMoved', 'CallMovedToPool', 'CallTransferred', 'CallRequeued',
+                       'CallRelaxed', 'CallHelpRequested', 'CallHelpJoined', 'CallCallbackOffered',
+                       'CallCallbackAccepted', 'CallCallbackFailed', 'CallOverflowed')
 GROUP BY client_id, call_id;
 
 -- Calls that were loaded before: what they have of these facts.
-INSERT INTO call_facts (client_id, call_id, connections, wrap_ups)
+INSERT INTO call_facts (client_id, call_id, first_version, first_queue, first_agent, first_waited_us,
+                        last_queue, last_agent, wrap_ups)
 SELECT
     client_id,
     call_id,
-    groupUniqArrayIf((e.version, e.occurred_at, e.queue_id::String, e.agent_id::String, e.waited_us),
-                     e.event_type = 'CallConnected'),
-    groupUniqArrayIf((e.version, e.agent_id::String, e.wrap_up_us), e.event_type = 'CallWrappedUp')
+    minOrNullIf(e.version, e.event_type = 'CallConnected'),
+    argMinIfState(e.queue_id::String, e.version, e.event_type = 'CallConnected'),
+    argMinIfState(e.agent_id::String, e.version, e.event_type = 'CallConnected'),
+    argMinIfState(e.waited_us, e.version, e.event_type = 'CallConnected'),
+    argMaxIfState(e.queue_id::String, e.version,
+                  e.queue_id != '' AND e.event_type = 'CallConnected'),
+    argMaxIfState(e.agent_id::String, e.version, e.event_type = 'CallConnected'),
+    groupUniqArrayIf((e.version, e.wrap_up_us), e.event_type = 'CallWrappedUp')
 FROM call_events AS e
 WHERE e.event_type IN ('CallConnected', 'CallWrappedUp')
 GROUP BY client_id, call_id;
@@ -113,19 +143,15 @@ GROUP BY client_id, call_id;
 -- the hours is overflowed, and not offered.
 CREATE OR REPLACE VIEW calls AS
 WITH
-    arraySort(f.connections) AS connected,
     arraySort(f.handovers) AS handed,
-    arraySort(f.assignments) AS assigned,
-    connected[1] AS first,
     arrayFirst(one -> one.3 IN ('CallMoved', 'CallMovedToPool')
-                      AND one.2 > coalesce(f.queued_at, one.2)
-                      AND (empty(connected) OR one.1 < first.1), handed) AS left_first,
-    if(empty(connected), assigned, arrayFilter(one -> one.1 < first.1, assigned))[-1] AS decided
+                      AND one.2 > ifNull(f.queued_at, one.2)
+                      AND one.1 < ifNull(f.first_version, one.1 + 1), handed) AS left_first
 SELECT
     client_id,
     call_id,
     if(left_first.4 != '', left_first.4, outcome_queue_id) AS queue_id,
-    first.4 AS agent_id,
+    finalizeAggregation(f.first_agent) AS agent_id,
     pool_id,
     channel,
     direction,
@@ -144,9 +170,10 @@ SELECT
     answered AND ended_at IS NOT NULL AS handled,
     multiIf(answered, 'answered', abandoned, 'abandoned', overflowed, 'overflowed',
             ended_at IS NOT NULL, cause, 'open') AS outcome,
-    multiIf(answered, first.5, overflowed, overflowed_waited_us, abandoned_waited_us) AS waited_us,
+    multiIf(answered, finalizeAggregation(f.first_waited_us), overflowed, overflowed_waited_us,
+            abandoned_waited_us) AS waited_us,
     talked_us,
-    arraySum(one -> one.3, f.wrap_ups) AS wrap_up_us,
+    arraySum(one -> one.2, f.wrap_ups) AS wrap_up_us,
     waited_us / 1e6 AS waited_s,
     talked_us / 1e6 AS talked_s,
     wrap_up_us / 1e6 AS wrap_up_s,
@@ -156,18 +183,15 @@ SELECT
     overflowed_at,
     overflow_action,
     overflow_reason,
-    multiIf(first.3 != '', first.3, abandoned_queue != '', abandoned_queue,
-            overflowed_queue != '', overflowed_queue, handed[-1].5 != '', handed[-1].5,
-            queued_queue != '', queued_queue, heading_queue) AS outcome_queue_id,
-    coalesce(nullIf(arrayLast(one -> one.2 != '', arraySort(arrayConcat(
-                 arrayMap(one -> (one.1, one.3), f.connections),
-                 arrayMap(one -> (one.1, one.5), f.handovers)))).2, ''),
-             outcome_queue_id) AS last_queue_id,
-    arrayLast(one -> one.2 != '', arraySort(arrayConcat(
-        arrayMap(one -> (one.1, one.4), f.connections),
-        arrayMap(one -> (one.1, if(one.8, one.7, '')), f.handovers)))).2 AS last_agent_id,
+    multiIf(finalizeAggregation(f.first_queue) != '', finalizeAggregation(f.first_queue),
+            abandoned_queue != '', abandoned_queue, overflowed_queue != '', overflowed_queue,
+            handed[-1].5 != '', handed[-1].5, queued_queue != '', queued_queue, heading_queue)
+        AS outcome_queue_id,
+    if(finalizeAggregation(f.last_queue) != '', finalizeAggregation(f.last_queue), outcome_queue_id)
+        AS last_queue_id,
+    finalizeAggregation(f.last_agent) AS last_agent_id,
     arrayCount(one -> one.3 = 'CallTransferred', f.handovers) AS transfers,
-    arrayCount(one -> one.3 = 'CallTransferred' AND one.8, f.handovers) AS warm_transfers,
+    arrayCount(one -> one.3 = 'CallTransferred' AND one.6, f.handovers) AS warm_transfers,
     arrayCount(one -> one.3 = 'CallRequeued', f.handovers) AS requeues,
     arrayCount(one -> one.3 IN ('CallMoved', 'CallMovedToPool'), f.handovers) AS moves,
     arrayCount(one -> one.2 = 'CallHelpRequested', f.helps) AS help_asked,
@@ -184,11 +208,11 @@ SELECT
     estimated_wait_us,
     estimated_wait_us / 1e6 AS estimated_wait_s,
     if(answered, (waited_us - estimated_wait_us) / 1e6, NULL) AS estimate_error_s,
-    decided.2 AS policy,
-    decided.3 AS rule,
-    arrayCount(one -> NOT startsWith(one.2, 'no longer only agent'), f.relaxations) AS relaxed_steps,
-    arrayExists(one -> startsWith(one.2, 'no longer only agent')
-                       AND (empty(connected) OR one.1 < first.1), f.relaxations) AS sticky_in_vain
+    finalizeAggregation(f.policy) AS policy,
+    finalizeAggregation(f.rule) AS rule,
+    length(arraySort(f.relaxed)) AS relaxed_steps,
+    f.freed_version IS NOT NULL AND f.freed_version < ifNull(f.first_version, f.freed_version + 1)
+        AS sticky_in_vain
 FROM call_facts AS f FINAL;
 
 ALTER TABLE call_facts
@@ -241,7 +265,9 @@ WHERE c.client_id = {client:String}
 -- to whom had been consulted, and ends with the next transfer, with the agent's line, or with the call.
 -- Its talk is what the event says that ends it; where that is the whole call's, the time between. The
 -- work after the call stands in the agent's last leg.
-CREATE OR REPLACE VIEW call_legs AS
+--
+-- first, last: days of UTC in which an event must lie to be looked at.
+CREATE OR REPLACE VIEW call_legs_of AS
 WITH arrayFirst(left -> left.1 > one.1, leavings) AS left
 SELECT
     client_id,
@@ -263,13 +289,26 @@ SELECT
 FROM
 (
     SELECT
-        client_id, call_id, ended_at, f.talked_us AS call_talked_us, wrap_ups,
-        arraySort(arrayConcat(
-            arrayMap(on -> (on.1, on.2, on.4, on.3, on.5), f.connections),
-            arrayMap(on -> (on.1, on.2, on.7, on.5, 0::Int64),
-                     arrayFilter(on -> on.8, f.handovers)))) AS legs,
-        arrayMap(left -> (left.1, left.2, left.3, left.9), arraySort(arrayFilter(
-            left -> left.3 IN ('CallTransferred', 'CallRequeued'), f.handovers))) AS leavings
-    FROM call_facts AS f FINAL
+        client_id,
+        call_id,
+        minOrNullIf(e.occurred_at, e.event_type = 'CallEnded') AS ended_at,
+        maxIf(e.talked_us, e.event_type = 'CallEnded') AS call_talked_us,
+        groupUniqArrayIf((e.version, e.agent_id::String, e.wrap_up_us),
+                         e.event_type = 'CallWrappedUp') AS wrap_ups,
+        arraySort(groupUniqArrayIf(
+            (e.version, e.occurred_at, if(e.consulted, e.to_agent_id, e.agent_id)::String,
+             e.queue_id::String, e.waited_us),
+            e.event_type = 'CallConnected' OR e.consulted)) AS legs,
+        arraySort(groupUniqArrayIf(
+            (e.version, e.occurred_at, e.event_type::String, e.talked_us),
+            e.event_type IN ('CallTransferred', 'CallRequeued'))) AS leavings
+    FROM call_events AS e
+    WHERE e.event_type IN ('CallConnected', 'CallTransferred', 'CallRequeued', 'CallEnded',
+                           'CallWrappedUp')
+      AND toDate(e.occurred_at) BETWEEN {first:Date32} AND {last:Date32}
+    GROUP BY client_id, call_id
 )
 ARRAY JOIN legs AS one, arrayEnumerate(legs) AS leg;
+
+CREATE OR REPLACE VIEW call_legs AS
+SELECT * FROM call_legs_of(first = '1970-01-01', last = '2299-12-31');

@@ -11,44 +11,36 @@ CREATE OR REPLACE VIEW agent_states_of AS
 SELECT
     e.agent_id AS agent_id,
     e.pool_id AS pool_id,
-    state,
-    since,
-    if(next_version > 0, next, NULL) AS until,
+    e.state AS state,
+    e.since AS since,
+    if(e.next_version > 0, e.next, NULL) AS until,
     greatest(0, toUnixTimestamp64Micro(ifNull(until, pools.newest)) - toUnixTimestamp64Micro(since))
         / 1e6 AS seconds,
     if(e.client_id = 'centre', '', e.client_id::String) AS client_id,
-    call,
-    reason,
-    site,
-    agent_groups AS groups,
-    version
+    e.call AS call,
+    e.reason AS reason,
+    logins.site AS site,
+    grouped.groups AS groups,
+    e.version AS version
 FROM
 (
     SELECT
-        *,
-        leadInFrame(since) OVER states AS next,
-        leadInFrame(version) OVER states AS next_version
-    FROM
-    (
-        SELECT
-            agent_id, pool_id, version, event_type, client_id, call, reason,
-            a.occurred_at AS since,
-            transform(a.event_type::String,
-                      ['AgentLoggedIn', 'AgentBecameAvailable', 'AgentReserved', 'AgentBecameBusy',
-                       'AgentWrapUpStarted', 'AgentBreakStarted', 'AgentStoppedResponding',
-                       'AgentLoggedOut'],
-                      ['logged_in', 'available', 'reserved', 'busy', 'wrap_up', 'break',
-                       'not_responding', 'logged_out'], '') AS turn,
-            if(turn = 'busy' AND a.call = '', 'other_call', turn) AS state,
-            argMaxIf(a.site, a.version, a.event_type = 'AgentLoggedIn') OVER so_far AS site,
-            argMaxIf(a.groups, a.version, a.event_type IN ('AgentLoggedIn', 'AgentSkillsChanged'))
-                OVER so_far AS agent_groups
-        FROM agent_events AS a FINAL
-        WHERE toDate(a.occurred_at) BETWEEN {first:Date32} AND {last:Date32}
-        WINDOW so_far AS (PARTITION BY pool_id, agent_id ORDER BY version
-                          ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
-    )
-    WHERE state != ''
+        agent_id, pool_id, version, client_id, call, reason,
+        a.occurred_at AS since,
+        transform(a.event_type::String,
+                  ['AgentLoggedIn', 'AgentBecameAvailable', 'AgentReserved', 'AgentBecameBusy',
+                   'AgentWrapUpStarted', 'AgentBreakStarted', 'AgentStoppedResponding',
+                   'AgentLoggedOut'],
+                  ['logged_in', 'available', 'reserved', 'busy',
+                   'wrap_up', 'break', 'not_responding', 'logged_out'], '') AS turn,
+        if(turn = 'busy' AND a.call = '', 'other_call', turn) AS state,
+        leadInFrame(a.occurred_at) OVER states AS next,
+        leadInFrame(a.version) OVER states AS next_version
+    FROM agent_events AS a FINAL
+    WHERE a.event_type IN ('AgentLoggedIn', 'AgentBecameAvailable', 'AgentReserved',
+                           'AgentBecameBusy', 'AgentWrapUpStarted', 'AgentBreakStarted',
+                           'AgentStoppedResponding', 'AgentLoggedOut')
+      AND toDate(a.occurred_at) BETWEEN {first:Date32} AND {last:Date32}
     WINDOW states AS (PARTITION BY pool_id, agent_id ORDER BY version
                       ROWS BETWEEN CURRENT ROW AND 1 FOLLOWING)
 ) AS e
@@ -58,7 +50,18 @@ INNER JOIN
     FROM agent_events AS a
     WHERE toDate(a.occurred_at) BETWEEN {first:Date32} AND {last:Date32}
     GROUP BY pool_id
-) AS pools ON pools.pool_id = e.pool_id;
+) AS pools ON pools.pool_id = e.pool_id
+ASOF LEFT JOIN
+(
+    SELECT agent_id, pool_id, version, site FROM agent_events WHERE event_type = 'AgentLoggedIn'
+) AS logins ON logins.pool_id = e.pool_id AND logins.agent_id = e.agent_id
+           AND logins.version <= e.version
+ASOF LEFT JOIN
+(
+    SELECT agent_id, pool_id, version, groups FROM agent_events
+    WHERE event_type IN ('AgentLoggedIn', 'AgentSkillsChanged')
+) AS grouped ON grouped.pool_id = e.pool_id AND grouped.agent_id = e.agent_id
+            AND grouped.version <= e.version;
 
 CREATE OR REPLACE VIEW agent_states AS
 SELECT * FROM agent_states_of(first = '1970-01-01', last = '2299-12-31');
@@ -95,7 +98,7 @@ FROM
 WHERE version > before + 1;
 
 -- What each agent did in a range of days by a zone's clock, the last one exclusive. Times are those of
--- agent_states within the range, looked for from a week before it; calls count in the moment in which
+-- agent_states within the range, looked for from two days before it; calls count in the moment in which
 -- each thing happened: an offer, a connection, a transfer.
 --
 -- occupancy: of the time in which the agent could have had a call or had one, the part with one.
@@ -139,7 +142,7 @@ FROM
         map()::Map(String, UInt64) AS counts,
         0 AS legs,
         0 AS talked_us
-    FROM agent_states_of(first = {from_date:Date} - 8, last = {to_date:Date} + 1) AS s
+    FROM agent_states_of(first = {from_date:Date} - 3, last = {to_date:Date} + 1) AS s
     WHERE s.state != 'logged_out'
     GROUP BY agent_id
 
@@ -159,13 +162,9 @@ FROM
 
     SELECT l.agent_id::LowCardinality(String), toDateTime64(0, 6, 'UTC'), '', map(), map(), count(),
            sum(l.talked_us)
-    FROM call_legs AS l
+    FROM call_legs_of(first = {from_date:Date} - 2, last = {to_date:Date} + 2) AS l
     WHERE toUnixTimestamp64Micro(l.connected_at) >= begins
       AND toUnixTimestamp64Micro(l.connected_at) < ends
-      AND (l.client_id, l.call_id) IN
-          (SELECT e.client_id, e.call_id FROM call_events AS e
-           WHERE toDate(e.occurred_at) BETWEEN {from_date:Date} - 1 AND {to_date:Date} + 1
-             AND (e.event_type = 'CallConnected' OR e.event_type = 'CallTransferred' AND e.consulted))
     GROUP BY l.agent_id
 ) AS f
 GROUP BY agent_id

@@ -23,7 +23,7 @@ def busy(at: int, call: str) -> Told:
     return at, "became_busy", {"call": call} if call else {}
 
 
-ANN = (
+ADA = (
     LOGGED_IN,
     (60, "became_available", {}),
     (100, "skills_changed", {"groups": ["desk", "mentors"]}),
@@ -37,7 +37,7 @@ ANN = (
     (330, "break_started", {"reason": "lunch"}),
     (630, "logged_out", {"reason": "end of shift"}),
 )
-BOB = (
+BEN = (
     (0, "logged_in", {}),
     (0, "became_available", {}),
     (20, "reserved", {"offer_id": "p:2", "call": "shift/c2"}),
@@ -49,10 +49,10 @@ BOB = (
 @pytest.fixture(scope="module")
 def shift(warehouse: Warehouse) -> Warehouse:
     warehouse.load("client-events", [client_registered("shift", "UTC")])
-    ann, bob = agent_stream("ann", *ANN, pool="shift"), agent_stream("bob", *BOB, pool="shift")
-    cem = agent_stream("cem", LOGGED_IN, at=MONDAY + 700, pool="shift")
-    elsewhere = agent_stream("ann-2", LOGGED_IN, at=MONDAY + 5000, pool="shift-2")
-    assert warehouse.load("agent-events", ann[::2] + bob, ann[::-1], cem + elsewhere) == []
+    ada, ben = agent_stream("ada", *ADA, pool="shift"), agent_stream("ben", *BEN, pool="shift")
+    cyd = agent_stream("cyd", LOGGED_IN, at=MONDAY + 700, pool="shift")
+    elsewhere = agent_stream("ada-2", LOGGED_IN, at=MONDAY + 5000, pool="shift-2")
+    assert warehouse.load("agent-events", ada[::2] + ben, ada[::-1], cyd + elsewhere) == []
     offer = {"queue_id": "sales", "offer_id": "p:1"}
     assert (
         warehouse.load(
@@ -61,22 +61,22 @@ def shift(warehouse: Warehouse) -> Warehouse:
                 "shift",
                 "c1",
                 (0, "queued", {"queue_id": "sales"}),
-                (160, "offered", {**offer, "agent_id": "ann"}),
-                (165, "assigned", {**offer, "agent_id": "ann"}),
-                (166, "connected", {"agent_id": "ann", "queue_id": "sales", "waited": "166s"}),
-                (226, "transferred", {"agent_id": "ann", "talked": "60s", "queue_id": "care"}),
-                (236, "connected", {"agent_id": "dan", "queue_id": "care", "waited": "10s"}),
-                (240, "help_requested", {"help_id": "c1~1", "agent_id": "dan"}),
-                (250, "help_joined", {"help_id": "c1~1", "agent_id": "sue", "waited": "10s"}),
-                (265, "ended", {"agent_id": "dan", "queue_id": "care", "talked": "89s"}),
+                (160, "offered", {**offer, "agent_id": "ada"}),
+                (165, "assigned", {**offer, "agent_id": "ada"}),
+                (166, "connected", {"agent_id": "ada", "queue_id": "sales", "waited": "166s"}),
+                (226, "transferred", {"agent_id": "ada", "talked": "60s", "queue_id": "care"}),
+                (236, "connected", {"agent_id": "dot", "queue_id": "care", "waited": "10s"}),
+                (240, "help_requested", {"help_id": "c1~1", "agent_id": "dot"}),
+                (250, "help_joined", {"help_id": "c1~1", "agent_id": "sam", "waited": "10s"}),
+                (265, "ended", {"agent_id": "dot", "queue_id": "care", "talked": "89s"}),
             ),
             call_stream(
                 "shift",
                 "c2",
-                (20, "offered", {**offer, "agent_id": "bob"}),
-                (40, "offer_expired", {"offer_id": "p:2", "agent_id": "bob"}),
-                (41, "offered", {**offer, "agent_id": "eve"}),
-                (45, "offer_declined", {"offer_id": "p:3", "agent_id": "eve"}),
+                (20, "offered", {**offer, "agent_id": "ben"}),
+                (40, "offer_expired", {"offer_id": "p:2", "agent_id": "ben"}),
+                (41, "offered", {**offer, "agent_id": "eli"}),
+                (45, "offer_declined", {"offer_id": "p:3", "agent_id": "eli"}),
             ),
         )
         == []
@@ -103,7 +103,7 @@ def states(shift: Warehouse, agent: str) -> list[tuple[Any, ...]]:
 
 def test_a_state_lasts_until_the_next_one(shift: Warehouse) -> None:
     """Other skills, and a connection that is lost and comes back, cut nothing."""
-    assert states(shift, "ann") == [
+    assert states(shift, "ada") == [
         ("logged_in", 0, 60, 60),
         ("available", 60, 160, 100),
         ("reserved", 160, 165, 5),
@@ -117,15 +117,15 @@ def test_a_state_lasts_until_the_next_one(shift: Warehouse) -> None:
 
 
 def test_a_state_that_goes_on_reaches_to_the_newest_event_of_the_pool(shift: Warehouse) -> None:
-    assert states(shift, "bob")[-1] == ("available", 640, None, 60)
-    assert states(shift, "bob")[:2] == [("logged_in", 0, 0, 0), ("available", 0, 20, 20)]
-    assert states(shift, "cem") == [("logged_in", 700, None, 0)]
+    assert states(shift, "ben")[-1] == ("available", 640, None, 60)
+    assert states(shift, "ben")[:2] == [("logged_in", 0, 0, 0), ("available", 0, 20, 20)]
+    assert states(shift, "cyd") == [("logged_in", 700, None, 0)]
 
 
 def test_a_state_says_whose_call_and_where(shift: Warehouse) -> None:
     rows = shift.ask(
         "SELECT state, client_id, call, reason, site, groups FROM agent_states"
-        " WHERE agent_id = 'ann' AND pool_id = 'shift' AND state IN ('available', 'busy', 'break')"
+        " WHERE agent_id = 'ada' AND pool_id = 'shift' AND state IN ('available', 'busy', 'break')"
         " ORDER BY since"
     )
     mentor = {"site": "lyon", "groups": ["desk", "mentors"]}
@@ -141,7 +141,7 @@ def test_a_state_says_whose_call_and_where(shift: Warehouse) -> None:
 def kpi(shift: Warehouse, zone: str = "UTC", day: str = DAY) -> dict[str, dict[str, Any]]:
     rows = shift.ask(
         "SELECT * FROM agent_kpi(from_date = %(day)s, to_date = toDate(%(day)s) + 1,"
-        " zone = %(zone)s) WHERE agent_id IN ('ann', 'bob', 'dan', 'sue', 'eve')",
+        " zone = %(zone)s) WHERE agent_id IN ('ada', 'ben', 'dot', 'sam', 'eli')",
         day=day,
         zone=zone,
     )
@@ -150,7 +150,7 @@ def kpi(shift: Warehouse, zone: str = "UTC", day: str = DAY) -> dict[str, dict[s
 
 def test_the_figures_of_each_agent(shift: Warehouse) -> None:
     found = kpi(shift)
-    assert found["ann"] == {
+    assert found["ada"] == {
         "site": "lyon",
         "available_s": 105,
         "reserved_s": 5,
@@ -173,20 +173,20 @@ def test_the_figures_of_each_agent(shift: Warehouse) -> None:
         "talked_s": 60,
         "talked_each_s": 60,
     }
-    assert (found["bob"]["offers"], found["bob"]["missed"]) == (1, 1)
-    assert (found["bob"]["not_responding_s"], found["bob"]["available_s"]) == (600, 80)
-    assert (found["eve"]["declined"], found["eve"]["occupancy"]) == (1, None)
-    assert (found["dan"]["answered"], found["dan"]["talked_s"]) == (1, 29)
-    assert (found["sue"]["helped"], found["sue"]["answered"]) == (1, 0)
+    assert (found["ben"]["offers"], found["ben"]["missed"]) == (1, 1)
+    assert (found["ben"]["not_responding_s"], found["ben"]["available_s"]) == (600, 80)
+    assert (found["eli"]["declined"], found["eli"]["occupancy"]) == (1, None)
+    assert (found["dot"]["answered"], found["dot"]["talked_s"]) == (1, 29)
+    assert (found["sam"]["helped"], found["sam"]["answered"]) == (1, 0)
 
 
 def test_a_day_is_a_zones_and_cuts_what_goes_over_it(shift: Warehouse) -> None:
     """In Auckland it is the next day already."""
     assert kpi(shift, "Pacific/Auckland") == {}
     assert kpi(shift, "Pacific/Auckland", "2026-09-22") == kpi(shift)
-    late = agent_stream("eve", *ANN, at=MONDAY + 35_200 - 200, pool="shift-3")  # 200 s before 24:00
+    late = agent_stream("eli", *ADA, at=MONDAY + 35_200 - 200, pool="shift-3")  # 200 s before 24:00
     shift.load("agent-events", late)
-    before, after = kpi(shift)["eve"], kpi(shift, day="2026-09-22")["eve"]
+    before, after = kpi(shift)["eli"], kpi(shift, day="2026-09-22")["eli"]
     assert (before["busy_s"], after["busy_s"]) == (35, 65)
     assert (before["break_s"], after["break_s"]) == (0, 300)
     assert (before["declined"], after["declined"]) == (1, 0)

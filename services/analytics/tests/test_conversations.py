@@ -95,6 +95,8 @@ def figures(calls: list[dict[str, Any]]) -> dict[str, Any]:
         "aht_s": pytest.approx(
             sum(one["talk"] + one["wrap_up"] for one in answered) / len(answered)
         ),
+        **dict.fromkeys(("overflowed", "out_of_hours", "transfers", "callbacks"), 0),
+        "estimate_error_s": None,
     }
 
 

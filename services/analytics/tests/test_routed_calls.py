@@ -162,7 +162,7 @@ CASES: dict[str, tuple[tuple[Told, ...], dict[str, Any]]] = {
             connected(10, "ann", 8),
             ended(70, 60),
         ),
-        {**FIRST, "requeues": 1, "policy": "service-level"},
+        {**FIRST, "requeues": 1, "policy": "affine"},  # of its first assignment
     ),
     "left-during-a-transfer": (
         (
@@ -466,7 +466,7 @@ def test_the_report_says_the_same(routed: Warehouse) -> None:
 def test_the_report_by_policy(routed: Warehouse) -> None:
     rows = report(routed.url, "kpi", "--client", CLIENT, *RANGE, "--by", "policy")
     [whole] = report(routed.url, "kpi", "--client", CLIENT, *RANGE)
-    assert [row["policy"] for row in rows] == ["longest-idle", "service-level", None]
+    assert [row["policy"] for row in rows] == ["affine", "longest-idle", None]
     for name in ("offered", "answered", "overflowed", "transfers"):
         assert sum(row[name] for row in rows) == whole[name]
 
