@@ -49,15 +49,12 @@ class Names:
         self._hashes.append(hash(name) & MASK)
 
     def seal(self) -> None:
-        self._hashes = array("Q", sorted(set(self._hashes)))
+        self._hashes = array("Q", sorted(self._hashes))
 
     def __contains__(self, name: str) -> bool:
         sought = hash(name) & MASK
         place = bisect_left(self._hashes, sought)
         return place < len(self._hashes) and self._hashes[place] == sought
-
-    def __len__(self) -> int:
-        return len(self._hashes)
 
 
 class Ledger:
