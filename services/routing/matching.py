@@ -340,6 +340,10 @@ class Matching:
         found = self._agents_for(line, SHOWN)
         return self._chosen(line, queued_at, found, now) if found else None
 
+    def has_agent(self, need: Need) -> bool:
+        """Whether a call that asks would find somebody."""
+        return bool(self._agents_for(self._lines.get(need) or self._line(need), 1))
+
     def call_for(self, agent_id: str, now: int) -> Choice | None:
         """The waiting call for an agent who is here."""
         agent = self._agents.get(agent_id)

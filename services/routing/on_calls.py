@@ -47,7 +47,7 @@ def queue_call(turn: Turn, body: c.QueueCall) -> None:
         call.priority,
         call.required_skills,
         call.arrived_at,
-        state.pace.estimate(state.waiting),
+        turn.estimate(call, state),
     )
     turn.emit_call(call, at, queued)
     stick(turn, call, at)

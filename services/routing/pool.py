@@ -278,7 +278,7 @@ class Pool:
         )
         self.vips = {client: frozenset(r.vip_customers) for client, r in self.clients.items()}
         for state in self.queues.values():
-            state.waiting = 0
+            state.waiting_by_priority.clear()
         for agent in self.agents.values():
             self.index_agent(agent)
         for call in self.calls.values():
@@ -288,7 +288,7 @@ class Pool:
     def index_call(self, call: Call) -> None:
         """Let a waiting call be found."""
         if not call.main:
-            self.queue(call.queue_key).waiting += 1
+            self.queue(call.queue_key).count(call.priority, 1)
         if not call.not_before:
             self.matching.add_call(call.stream_id, call.need(), call.queued_at)
 
@@ -298,7 +298,7 @@ class Pool:
         if call.main:
             return 0
         state = self.queue(call.queue_key)
-        state.waiting -= 1
+        state.count(call.priority, -1)
         return state.waiting
 
     def index_agent(self, agent: Agent) -> None:

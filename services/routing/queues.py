@@ -84,8 +84,25 @@ class QueueState:
     config_version: int = 0
     level: Level = field(default_factory=Level)
     pace: Pace = field(default_factory=Pace)
-    waiting: int = 0
+    waiting_by_priority: dict[int, int] = field(default_factory=dict)
     """Calls that are neither offered to anybody nor over. Not in snapshots, but counted again."""
+
+    @property
+    def waiting(self) -> int:
+        return sum(self.waiting_by_priority.values())
+
+    def before(self, priority: int) -> int:
+        """How many wait that go before a new call of this priority."""
+        return sum(
+            count for other, count in self.waiting_by_priority.items() if other >= priority
+        )
+
+    def count(self, priority: int, change: int) -> None:
+        """A call begins to wait (1), or no longer waits (-1)."""
+        counts = self.waiting_by_priority
+        counts[priority] = counts.get(priority, 0) + change
+        if not counts[priority]:
+            del counts[priority]
 
     @property
     def client_id(self) -> str:

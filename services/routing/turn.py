@@ -347,6 +347,12 @@ class Turn:
         call.only_agent, call.only_until = "", 0
         return state
 
+    def estimate(self, call: Call, state: QueueState) -> int | None:
+        """How long a call that joins its queue now will wait. None: nothing is known yet."""
+        if self.pool.matching.has_agent(call.need()):
+            return 0
+        return state.pace.estimate(state.before(call.priority))
+
     def wait(self, call: Call) -> None:
         """Wait (again). The place in the queue follows from queued_at, so an old one is kept."""
         call.state = CallState.WAITING
@@ -406,8 +412,7 @@ class Turn:
             case Overflow.MOVE_TO_QUEUE | Overflow.MOVE_TO_POOL:
                 self._move_to_queue(call, step.queue_id, number, at)
             case Overflow.OFFER_CALLBACK:
-                ahead = self.pool.queue(call.queue_key).waiting
-                estimate = self.pool.queue(call.queue_key).pace.estimate(ahead)
+                estimate = self.estimate(call, self.pool.queue(call.queue_key))
                 self.emit_call(call, at, e.CallCallbackOffered(call.queue_id, estimate))
                 self.wait(call)
             case _:

@@ -321,6 +321,7 @@ def pools(draw: st.DrawFn) -> Pool:
                 key=st.sampled_from(("acme/q1", "acme/q2", "bolt/q1")),
                 level=any_of(Level),
                 pace=any_of(Pace),
+                waiting_by_priority=st.builds(dict),
             ),
             max_size=3,
             unique_by=lambda state: str(state.key),

@@ -160,6 +160,23 @@ def test_the_estimate_follows_how_fast_the_queue_moves() -> None:
     assert 95 * S <= estimate <= 105 * S
 
 
+def test_the_estimate_counts_who_goes_first_and_who_is_idle() -> None:
+    play = Play()
+    for number in range(20):
+        play.call(f"c{number:02}")
+    play.agent("ann")
+    for number in range(10):
+        play.connect(f"c{number:02}")
+        play.wait(9)
+        play.end(f"c{number:02}")
+        play.wait(1)
+        play.tell(c.MakeAgentAvailable("ann"))
+    vip = only(play.call("vip", priority=5), e.CallQueued)
+    assert vip.estimated_wait == round(101 * S / 11), "one second, and ten times ten; nobody first"
+    play.agent("bob", (("other", 1),))
+    assert only(play.call("other", "q2"), e.CallQueued).estimated_wait == 0, "bob is idle"
+
+
 @pytest.mark.parametrize(
     ("queue", "field"),
     [

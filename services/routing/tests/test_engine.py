@@ -98,7 +98,7 @@ ROWS: list[tuple[str, list[c.Body], c.Body, list[Any]]] = [
         "is offered at once",
         [*READY, arrived],
         queued,
-        [e.CallQueued("help", "p", 0, FRENCH, T0 + 2 * S), OFFER, RESERVED],
+        [e.CallQueued("help", "p", 0, FRENCH, T0 + 2 * S, 0), OFFER, RESERVED],
     ),
     (
         "queued without an arrival arrives too",
