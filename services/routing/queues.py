@@ -93,9 +93,7 @@ class QueueState:
 
     def before(self, priority: int) -> int:
         """How many wait that go before a new call of this priority."""
-        return sum(
-            count for other, count in self.waiting_by_priority.items() if other >= priority
-        )
+        return sum(count for other, count in self.waiting_by_priority.items() if other >= priority)
 
     def count(self, priority: int, change: int) -> None:
         """A call begins to wait (1), or no longer waits (-1)."""

@@ -19,6 +19,7 @@ from services.routing.engine import Rejected
 from services.routing.tests.play import Play, S, kinds, only
 
 CLOSE = Overflow.CLOSE
+FRENCH = (("fr", 1),)
 
 
 def test_queues_have_versions() -> None:
@@ -163,7 +164,7 @@ def test_the_estimate_follows_how_fast_the_queue_moves() -> None:
 def test_the_estimate_counts_who_goes_first_and_who_is_idle() -> None:
     play = Play()
     for number in range(20):
-        play.call(f"c{number:02}")
+        play.call(f"c{number:02}", skills=FRENCH)
     play.agent("ann")
     for number in range(10):
         play.connect(f"c{number:02}")
@@ -171,10 +172,12 @@ def test_the_estimate_counts_who_goes_first_and_who_is_idle() -> None:
         play.end(f"c{number:02}")
         play.wait(1)
         play.tell(c.MakeAgentAvailable("ann"))
-    vip = only(play.call("vip", priority=5), e.CallQueued)
+    vip = only(play.call("vip", priority=5, skills=FRENCH), e.CallQueued)
     assert vip.estimated_wait == round(101 * S / 11), "one second, and ten times ten; nobody first"
-    play.agent("bob", (("other", 1),))
-    assert only(play.call("other", "q2"), e.CallQueued).estimated_wait == 0, "bob is idle"
+    play.agent("bob", (("de", 1),))
+    assert only(play.call("other", skills=(("de", 1),)), e.CallQueued).estimated_wait == 0, (
+        "bob is idle"
+    )
 
 
 @pytest.mark.parametrize(
