@@ -56,6 +56,9 @@ class LinearMatching:
         rules = [f"{rule} of {len(found)} looked at" for rule in self.policy.agent_rule]
         return explained(compared, len(found), rules, "the only one who can take it")
 
+    def has_agent(self, need: Need) -> bool:
+        return any(self.may(agent_id, need) for agent_id in self.agents)
+
     def call_for(self, agent_id: str, now: int) -> Choice | None:
         """Of all calls that the agent may take, the first of each line; then by rank."""
         lines: dict[Need, list[tuple[int, str]]] = {}

@@ -113,6 +113,7 @@ def test_index_and_linear_scan_agree(
         for need in needs:
             asked = index.agent_for(need, now - 30 * SECOND, now)
             assert asked == linear.agent_for(need, now - 30 * SECOND, now)
+            assert index.has_agent(need) == linear.has_agent(need) == (asked is not None)
             check(asked)
         for agent_id in [*linear.agents, "nobody"]:
             told = index.call_for(agent_id, now)
