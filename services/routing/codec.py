@@ -375,7 +375,11 @@ def encode_pool(pool: Pool) -> bytes:
         forgotten_until_us=pool.forgotten_until,
     )
     for client_id, version in pool.client_versions.items():
-        client = message.clients.add(client_id=client_id, config_version=version)
+        client = message.clients.add(
+            client_id=client_id,
+            config_version=version,
+            configured_at_us=pool.clients_configured_at.get(client_id, 0),
+        )
         rules = pool.clients.get(client_id)
         if rules is not None:
             client.rules.MergeFrom(WireClientRules(**_RULES.write(rules)))
@@ -401,6 +405,8 @@ def _queue_values(state: QueueState) -> Values:
         "gaps": state.pace.known,
         "began_us": state.pace.began,
         "at_once": state.pace.at_once,
+        "configured_at_us": state.configured_at if state.configured_at >= 0 else None,
+        "removed": state.removed,
     }
 
 
@@ -443,6 +449,7 @@ def _pool_of(message: PoolSnapshot) -> Pool:
             if each.HasField("rules")
         },
         client_versions={each.client_id: each.config_version for each in message.clients},
+        clients_configured_at={each.client_id: each.configured_at_us for each in message.clients},
         served={
             customer: Served(agent_id, at)
             for customer, agent_id, at in zip(
@@ -468,6 +475,8 @@ def _queue_of(found: QueueSnapshot) -> QueueState:
         key=found.key,
         config=_QUEUE.read(found.config),
         config_version=found.config_version,
+        configured_at=found.configured_at_us if found.HasField("configured_at_us") else -1,
+        removed=found.removed,
         level=Level(found.offered, found.in_target),
         pace=Pace(found.gap_us, found.gaps, found.began_us, found.at_once),
     )

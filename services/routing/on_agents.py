@@ -30,6 +30,8 @@ def log_in(turn: Turn, body: c.LogInAgent) -> None:
     turn.move(agent, AgentState.LOGGED_IN)
     agent.missed = 0
     agent.skills, agent.groups, agent.site, agent.chats, agent.emails = wanted
+    if given:
+        agent.skilled_at = max(agent.skilled_at, turn.command.occurred_at)
     turn.emit_agent(agent, turn.time(agent=agent), e.AgentLoggedIn(*wanted))
 
 
@@ -38,6 +40,10 @@ def set_skills(turn: Turn, body: c.SetAgentSkills) -> None:
     agent = turn.pool.agents.get(body.agent_id)
     if agent is None:
         raise Rejected(f"the pool knows no agent {body.agent_id}", "agent_id")
+    at = turn.command.occurred_at
+    if at < agent.skilled_at:
+        return
+    agent.skilled_at = at
     if (agent.skills, agent.groups) == (body.skills, body.groups):
         return
     agent.skills, agent.groups = body.skills, body.groups

@@ -56,45 +56,62 @@ def configure_pool(turn: Turn, body: c.ConfigurePool) -> None:
 
 
 def configure_queue(turn: Turn, body: c.ConfigureQueue) -> None:
-    client_id = turn.command.client_id
-    turn.now = turn.pool.now
-    key = f"{client_id}/{body.queue.queue_id}"
-    known = turn.pool.queues.get(key)
-    version = known.config_version if known else 0
-    if known is not None and version and known.config == body.queue:
-        return
-    _check_version(body.expected_version, version)
-    state = turn.pool.queue(key)
-    state.config = body.queue
-    state.config_version = version + 1
-    turn.emit_pool(client_id, e.QueueConfigured(state.config_version, body.queue))
-    _index(turn)
+    state = turn.pool.queues.get(f"{turn.command.client_id}/{body.queue.queue_id}")
+    if state is not None and state.configured and state.config == body.queue:
+        turn.now = turn.pool.now
+        state.configured_at = max(state.configured_at, turn.command.occurred_at)
+    else:
+        _set_queue(turn, body.queue, body.expected_version, removed=False)
 
 
 def remove_queue(turn: Turn, body: c.RemoveQueue) -> None:
-    client_id = turn.command.client_id
-    turn.now = turn.pool.now
-    state = turn.pool.queues.get(f"{client_id}/{body.queue_id}")
-    if state is None or state.config == Queue(body.queue_id):
+    state = turn.pool.queues.get(f"{turn.command.client_id}/{body.queue_id}")
+    if state is None or not state.configured:
+        turn.now = turn.pool.now
+    else:
+        _set_queue(turn, Queue(body.queue_id), body.expected_version, removed=True)
+
+
+def _set_queue(turn: Turn, config: Queue, expected_version: int, *, removed: bool) -> None:
+    client_id, pool, at = turn.command.client_id, turn.pool, turn.command.occurred_at
+    turn.now = pool.now
+    key = f"{client_id}/{config.queue_id}"
+    known = pool.queues.get(key)
+    if known is not None and _is_stale(at, known.configured_at, expected_version):
         return
-    _check_version(body.expected_version, state.config_version)
-    state.config = Queue(body.queue_id)
+    _check_version(expected_version, known.config_version if known else 0)
+    state = pool.queue(key)
+    state.config, state.removed = config, removed
     state.config_version += 1
-    turn.emit_pool(client_id, e.QueueRemoved(state.config_version, body.queue_id))
+    state.configured_at = max(state.configured_at, at)
+    event: e.PoolBody = e.QueueConfigured(state.config_version, config)
+    if removed:
+        event = e.QueueRemoved(state.config_version, config.queue_id)
+    turn.emit_pool(client_id, event)
     _index(turn)
 
 
 def configure_client(turn: Turn, body: c.ConfigureClient) -> None:
-    client_id, pool = turn.command.client_id, turn.pool
+    client_id, pool, at = turn.command.client_id, turn.pool, turn.command.occurred_at
     turn.now = pool.now
     version = pool.client_versions.get(client_id, 0)
+    before = pool.clients_configured_at.get(client_id, -1)
     if version and pool.clients[client_id] == body.rules:
+        pool.clients_configured_at[client_id] = max(before, at)
+        return
+    if _is_stale(at, before, body.expected_version):
         return
     _check_version(body.expected_version, version)
     pool.clients[client_id] = body.rules
     pool.client_versions[client_id] = version + 1
+    pool.clients_configured_at[client_id] = max(before, at)
     turn.emit_pool(client_id, e.ClientConfigured(version + 1, body.rules))
     _index(turn)
+
+
+def _is_stale(at: int, configured_at: int, expected_version: int) -> bool:
+    """Something later has been set. Who names the version that is replaced knows of it."""
+    return not expected_version and at < configured_at
 
 
 def _check_version(expected: int, found: int) -> None:

@@ -73,6 +73,8 @@ class Agent:
     agent_id: str
     skills: Skills = ()
     groups: Groups = ()
+    skilled_at: int = -1
+    """When these were set."""
     site: str = ""
     chats: int = 1
     emails: int = 1
@@ -253,6 +255,7 @@ class Pool:
     queues: dict[str, QueueState] = field(default_factory=dict)
     clients: dict[str, ClientRules] = field(default_factory=dict)
     client_versions: dict[str, int] = field(default_factory=dict)
+    clients_configured_at: dict[str, int] = field(default_factory=dict)
     served: dict[str, Served] = field(default_factory=dict)
     offers: int = 0
     """How many offers there have been: the last part of their ids."""

@@ -77,11 +77,17 @@ class Pace:
 
 @dataclass(slots=True)
 class QueueState:
-    """key: `<client_id>/<queue_id>`. config_version 0: nobody has configured it."""
+    """key: `<client_id>/<queue_id>`. config_version 0: nobody has configured it.
+
+    configured_at: when it was configured, or removed.
+    """
 
     key: str
     config: Queue
     config_version: int = 0
+    configured_at: int = -1
+    removed: bool = False
+    """Configured once, and no longer."""
     level: Level = field(default_factory=Level)
     pace: Pace = field(default_factory=Pace)
     waiting_by_priority: dict[int, int] = field(default_factory=dict)
@@ -101,6 +107,10 @@ class QueueState:
         counts[priority] = counts.get(priority, 0) + change
         if not counts[priority]:
             del counts[priority]
+
+    @property
+    def configured(self) -> bool:
+        return self.config_version > 0 and not self.removed
 
     @property
     def client_id(self) -> str:

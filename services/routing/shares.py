@@ -29,7 +29,7 @@ class Shares:
         self._floor = {client: each.floor for client, each in rules.items() if each.floor > 0}
         self._queues: dict[str, list[Queue]] = {client: [] for client in sorted(self._floor)}
         for state in (queues or {}).values():
-            if state.config_version > 0 and state.client_id in self._floor:
+            if state.configured and state.client_id in self._floor:
                 self._queues[state.client_id].append(state.config)
         self._restricted = restricted
         self.shared = bool(self._share)

@@ -305,6 +305,7 @@ def pools(draw: st.DrawFn) -> Pool:
                 at=TIMES,
                 reported_at=TIMES,
                 lost_at=TIMES,
+                skilled_at=TIMES,
                 offered=st.sampled_from(("", *STREAMS)),
                 calls=st.lists(st.sampled_from(STREAMS), max_size=3),
                 wrap_ups=st.dictionaries(NAMES, any_of(WrapUp), max_size=2),
@@ -318,6 +319,7 @@ def pools(draw: st.DrawFn) -> Pool:
         st.lists(
             any_of(
                 QueueState,
+                configured_at=st.integers(-1, 2**62),
                 key=st.sampled_from(("acme/q1", "acme/q2", "bolt/q1")),
                 level=any_of(Level),
                 pace=any_of(Pace),
@@ -338,6 +340,7 @@ def pools(draw: st.DrawFn) -> Pool:
         queues={state.key: state for state in queues},
         clients=rules,
         client_versions=dict.fromkeys(rules, 3),
+        clients_configured_at=dict.fromkeys(rules, 5),
         served=draw(st.dictionaries(NAMES, any_of(Served), max_size=3)),
         offers=draw(st.integers(0, 2**62)),
         finished=draw(st.dictionaries(NAMES, TIMES, max_size=3)),

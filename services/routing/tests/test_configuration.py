@@ -268,3 +268,41 @@ def test_shares_are_counted_before_any_of_those_who_became_free_is_given_a_call(
     assert only(found[:5], e.CallOffered).agent_id == "sup"
     assert play.offered_to("a1") == "sup", "nobody serves acme any more"
     assert play.offered_to("g1", "globex") == "ann"
+
+
+def test_of_two_settings_the_later_one_holds_in_whatever_order_they_come() -> None:
+    play = Play()
+    old, new = Queue("q", priority=1), Queue("q", priority=2)
+    play.tell(c.ConfigureQueue(old), at=play.now)
+    play.tell(c.ConfigureQueue(new), at=play.now + 1)
+    assert play.tell(c.ConfigureQueue(old), at=play.now) == [], "a repeat"
+    assert play.tell(c.RemoveQueue("q"), at=play.now) == []
+    assert play.pool.queue("acme/q").config == new
+    removed = play.tell(c.RemoveQueue("q"), at=play.now + 2)
+    assert removed == [e.QueueRemoved(3, "q")]
+    assert play.tell(c.ConfigureQueue(new), at=play.now + 1) == []
+    named = c.ConfigureQueue(new, expected_version=3)
+    assert play.tell(named, at=play.now + 1) == [e.QueueConfigured(4, new)], "of that very version"
+    few, many = ClientRules(floor=1), ClientRules(floor=9)
+    play.tell(c.ConfigureClient(few), at=play.now)
+    play.tell(c.ConfigureClient(many), at=play.now + 1)
+    assert play.tell(c.ConfigureClient(few), at=play.now) == []
+    assert play.pool.clients["acme"] == many
+    play.agent("ann", (("fr", 1),))
+    now = play.now + S
+    assert kinds(play.tell(c.SetAgentSkills("ann", (("fr", 2),)), at=now)) == ["AgentSkillsChanged"]
+    play.tell(c.SetAgentSkills("ann", (("fr", 3),)), at=now + 1)
+    assert play.tell(c.SetAgentSkills("ann", (("fr", 2),)), at=now) == []
+    assert play.who("ann").skills == (("fr", 3),)
+
+
+def test_a_removed_queue_makes_nobody_able_to_serve_its_client() -> None:
+    play = Play()
+    play.queue("q", required_skills=(("bank", 1),))
+    play.queue("old")
+    play.tell(c.ConfigureClient(ClientRules(floor=1)))
+    play.tell(c.RemoveQueue("old"), at=play.now + 1)
+    play.agent("ann", (("bank", 1),))
+    play.agent("bob")
+    play.call("g1", client="globex", skills=(("bank", 1),))
+    assert play.offered_to("g1", "globex") == "", "bob is no help to acme"

@@ -255,6 +255,8 @@ class QueueSnapshot(_message.Message):
     GAPS_FIELD_NUMBER: _builtins.int
     BEGAN_US_FIELD_NUMBER: _builtins.int
     AT_ONCE_FIELD_NUMBER: _builtins.int
+    CONFIGURED_AT_US_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """`<client_id>/<queue_id>`."""
     config_version: _builtins.int
@@ -272,6 +274,10 @@ class QueueSnapshot(_message.Message):
     began_us: _builtins.int
     at_once: _builtins.bool
     """The last call that came was offered to somebody at once."""
+    configured_at_us: _builtins.int
+    """When it was configured, or removed. Unset: never."""
+    removed: _builtins.bool
+    """It was configured once, and is no longer."""
     @_builtins.property
     def config(self) -> _events_pb2.Queue: ...
     def __init__(
@@ -286,12 +292,16 @@ class QueueSnapshot(_message.Message):
         gaps: _builtins.int = ...,
         began_us: _builtins.int = ...,
         at_once: _builtins.bool = ...,
+        configured_at_us: _builtins.int | None = ...,
+        removed: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_configured_at_us", b"_configured_at_us", "config", b"config", "configured_at_us", b"configured_at_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_once", b"at_once", "began_us", b"began_us", "config", b"config", "config_version", b"config_version", "gap_us", b"gap_us", "gaps", b"gaps", "in_target", b"in_target", "key", b"key", "offered", b"offered"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_configured_at_us", b"_configured_at_us", "at_once", b"at_once", "began_us", b"began_us", "config", b"config", "config_version", b"config_version", "configured_at_us", b"configured_at_us", "gap_us", b"gap_us", "gaps", b"gaps", "in_target", b"in_target", "key", b"key", "offered", b"offered", "removed", b"removed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__configured_at_us: _TypeAlias = _typing.Literal["configured_at_us"]  # noqa: Y015
+    _WhichOneofArgType__configured_at_us: _TypeAlias = _typing.Literal["_configured_at_us", b"_configured_at_us"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__configured_at_us) -> _WhichOneofReturnType__configured_at_us | None: ...
 
 Global___QueueSnapshot: _TypeAlias = QueueSnapshot  # noqa: Y015
 
@@ -302,8 +312,10 @@ class ClientSnapshot(_message.Message):
     CLIENT_ID_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
     CONFIG_VERSION_FIELD_NUMBER: _builtins.int
+    CONFIGURED_AT_US_FIELD_NUMBER: _builtins.int
     client_id: _builtins.str
     config_version: _builtins.int
+    configured_at_us: _builtins.int
     @_builtins.property
     def rules(self) -> _events_pb2.ClientRules:
         """Unset: none any more."""
@@ -314,10 +326,11 @@ class ClientSnapshot(_message.Message):
         client_id: _builtins.str = ...,
         rules: _events_pb2.ClientRules | None = ...,
         config_version: _builtins.int = ...,
+        configured_at_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "config_version", b"config_version", "rules", b"rules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "config_version", b"config_version", "configured_at_us", b"configured_at_us", "rules", b"rules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -375,6 +388,7 @@ class AgentSnapshot(_message.Message):
     MISSED_FIELD_NUMBER: _builtins.int
     LOST_AT_US_FIELD_NUMBER: _builtins.int
     SINCE_US_FIELD_NUMBER: _builtins.int
+    SKILLED_AT_US_FIELD_NUMBER: _builtins.int
     agent_id: _builtins.str
     skill_set: _builtins.int
     """Index into PoolSnapshot.skill_sets."""
@@ -406,6 +420,8 @@ class AgentSnapshot(_message.Message):
     """When the desktop's connection was lost. Unset: it was not."""
     since_us: _builtins.int
     """Since when the agent is in this state."""
+    skilled_at_us: _builtins.int
+    """When the skills and groups were set. Unset: never."""
     @_builtins.property
     def reports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -439,10 +455,11 @@ class AgentSnapshot(_message.Message):
         missed: _builtins.int = ...,
         lost_at_us: _builtins.int | None = ...,
         since_us: _builtins.int = ...,
+        skilled_at_us: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_chats", b"_chats", "_emails", b"_emails", "_lost_at_us", b"_lost_at_us", "chats", b"chats", "emails", b"emails", "lost_at_us", b"lost_at_us"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_chats", b"_chats", "_emails", b"_emails", "_lost_at_us", b"_lost_at_us", "_skilled_at_us", b"_skilled_at_us", "chats", b"chats", "emails", b"emails", "lost_at_us", b"lost_at_us", "skilled_at_us", b"skilled_at_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chats", b"_chats", "_emails", b"_emails", "_lost_at_us", b"_lost_at_us", "after_call", b"after_call", "after_call_reason", b"after_call_reason", "agent_id", b"agent_id", "at_us", b"at_us", "call", b"call", "calls", b"calls", "chats", b"chats", "emails", b"emails", "lost_at_us", b"lost_at_us", "missed", b"missed", "offer_id", b"offer_id", "offered", b"offered", "reason", b"reason", "reported_at_us", b"reported_at_us", "reports", b"reports", "since_us", b"since_us", "site", b"site", "skill_set", b"skill_set", "state", b"state", "version", b"version", "wrap_up_ends_at_us", b"wrap_up_ends_at_us", "wrap_ups", b"wrap_ups"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chats", b"_chats", "_emails", b"_emails", "_lost_at_us", b"_lost_at_us", "_skilled_at_us", b"_skilled_at_us", "after_call", b"after_call", "after_call_reason", b"after_call_reason", "agent_id", b"agent_id", "at_us", b"at_us", "call", b"call", "calls", b"calls", "chats", b"chats", "emails", b"emails", "lost_at_us", b"lost_at_us", "missed", b"missed", "offer_id", b"offer_id", "offered", b"offered", "reason", b"reason", "reported_at_us", b"reported_at_us", "reports", b"reports", "since_us", b"since_us", "site", b"site", "skill_set", b"skill_set", "skilled_at_us", b"skilled_at_us", "state", b"state", "version", b"version", "wrap_up_ends_at_us", b"wrap_up_ends_at_us", "wrap_ups", b"wrap_ups"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__chats: _TypeAlias = _typing.Literal["chats"]  # noqa: Y015
     _WhichOneofArgType__chats: _TypeAlias = _typing.Literal["_chats", b"_chats"]  # noqa: Y015
@@ -450,12 +467,16 @@ class AgentSnapshot(_message.Message):
     _WhichOneofArgType__emails: _TypeAlias = _typing.Literal["_emails", b"_emails"]  # noqa: Y015
     _WhichOneofReturnType__lost_at_us: _TypeAlias = _typing.Literal["lost_at_us"]  # noqa: Y015
     _WhichOneofArgType__lost_at_us: _TypeAlias = _typing.Literal["_lost_at_us", b"_lost_at_us"]  # noqa: Y015
+    _WhichOneofReturnType__skilled_at_us: _TypeAlias = _typing.Literal["skilled_at_us"]  # noqa: Y015
+    _WhichOneofArgType__skilled_at_us: _TypeAlias = _typing.Literal["_skilled_at_us", b"_skilled_at_us"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__chats) -> _WhichOneofReturnType__chats | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__emails) -> _WhichOneofReturnType__emails | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lost_at_us) -> _WhichOneofReturnType__lost_at_us | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__skilled_at_us) -> _WhichOneofReturnType__skilled_at_us | None: ...
 
 Global___AgentSnapshot: _TypeAlias = AgentSnapshot  # noqa: Y015
 
