@@ -18,7 +18,6 @@ from typing import Any
 from services.routing import commands as c
 from services.routing import events as e
 from services.routing import on_agents, on_calls, on_settings, on_time
-from services.routing.configuration import MAX_STEPS
 from services.routing.pool import Agent, CallState, Pool
 from services.routing.turn import Rejected, Turn, next_step
 
@@ -84,14 +83,14 @@ class Timer:
     """A command that becomes true by itself at `due`, a time of the pool.
 
     about: the subject, which has one timer at most: `agent/<agent_id>`, or a call's stream.
-    step: tells a call's overflow steps apart that are due at one and the same time.
+    stage: how far a call has come, which tells apart what is due to it at one and the same time.
     """
 
     due: int
     about: str
     client_id: str
     body: c.TimerCommand
-    step: int = 0
+    stage: tuple[int, ...] = ()
 
 
 _WRAPPED_UP = (e.CallEnded, e.CallTransferred, e.CallWrappedUp)
@@ -140,8 +139,8 @@ def timer_of(pool: Pool, subject: str) -> Timer | None:
     if call.state is CallState.WAITING:
         due, _ = next_step(call, pool.queue(call.queue_key))
         if due:
-            step = call.moves * (MAX_STEPS + 1) + call.step
-            return Timer(due, subject, call.client_id, c.AdvanceCall(subject), step)
+            stage = (call.moves, call.step, call.only_until, call.not_before)
+            return Timer(due, subject, call.client_id, c.AdvanceCall(subject), stage)
     return None
 
 

@@ -108,6 +108,21 @@ def test_steps_of_one_moment_have_timers_of_their_own() -> None:
     assert second is not None
     assert (second.due, second.body) == (first.due, first.body)
     assert second != first
+    # Nor is the end of waiting for one agent the step that is due then.
+    play.queue("r", steps=(step(60, Overflow.WIDEN_GROUPS),))
+    play.agent("ann")
+    play.agent("bob")
+    play.connect("c1")
+    play.call("c2", "r")
+    play.connect("c2")
+    play.tell(c.TransferCall("c2", "bob", to_agent_id="ann"))
+    first = timer_of(play.pool, "acme/c2")
+    assert first is not None
+    play.tell(first.body, at=first.due)
+    second = timer_of(play.pool, "acme/c2")
+    assert second is not None
+    assert second.due == first.due
+    assert second != first
 
 
 def test_to_another_pool_once_however_often_it_is_told() -> None:
