@@ -56,7 +56,8 @@ def advance_call(turn: Turn, body: c.AdvanceCall) -> None:
     due, step = next_step(call, state)
     if not due or turn.command.occurred_at < due:
         return
-    at = turn.time(call)
+    # A step that is configured while calls wait may have been due long ago.
+    at = max(turn.now, call.at)
     left = turn.lift(call)
     if step is not None:
         if call.step < len(state.config.steps) and step is state.config.steps[call.step]:

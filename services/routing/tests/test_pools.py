@@ -126,3 +126,20 @@ def test_the_wrap_up_of_a_call_that_has_come_back() -> None:
     here.end("c1")
     assert kinds(here.wait(40)) == ["CallWrappedUp", "AgentBecameAvailable"], "bob's"
     assert here.pool.calls == {}
+
+
+def test_a_step_that_is_configured_for_who_has_waited_for_days() -> None:
+    """It is taken now. As of when it would have been due, the other pool remembers nothing more."""
+    here, there = Play("here"), Play("there")
+    here.call("c1", channel=c.Channel.EMAIL)
+    for play in (here, there):
+        play.call("c2")
+        play.end("c2")
+        play.wait(40 * 3600)
+        play.call("c3")
+        play.end("c3")
+    here.queue("q", steps=(to("there", after=10),))
+    moved, sent = here.wait(0)
+    assert isinstance(moved, e.CallMovedToPool)
+    assert sent.occurred_at == here.now
+    assert kinds(deliver(sent, there, here.now)) == ["CallTakenOver"]
