@@ -282,7 +282,7 @@ def requeue(turn: Turn, body: c.RequeueCall) -> None:
 
 def give_back(turn: Turn, call: Call, reason: str, at: int) -> None:
     """From its agent to its old place in the queue. The agent's next state is the caller's."""
-    agent = turn.pool.agents[call.agent_id]
+    agent, at = turn.pool.agents[call.agent_id], max(at, call.at)
     if call.state is CallState.CONNECTED:
         turn.take_from_agent(call, agent, at)
         call.requeued_at = at

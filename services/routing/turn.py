@@ -111,13 +111,15 @@ class Turn:
         return self.command.command_id in agent.reports or len(agent.reports) >= REPORTS_KEPT
 
     def remember_report(self, agent: Agent) -> None:
-        """Who reports is there again, whatever the report says."""
-        command = self.command
+        """Who reports is there again, whatever the report says, unless it is an old one."""
+        command, stale = self.command, self.is_stale(agent)
         if command.occurred_at > agent.reported_at:
             agent.reported_at, agent.reports = command.occurred_at, (command.command_id,)
         elif command.occurred_at == agent.reported_at and len(agent.reports) < REPORTS_KEPT:
             agent.reports += (command.command_id,)
-        if agent.lost_at >= 0 and not isinstance(command.body, c.ReportConnectionLost):
+        if stale or isinstance(command.body, c.ReportConnectionLost):
+            return
+        if agent.lost_at >= 0:
             if agent.is_given_up:
                 agent.after_call, agent.after_call_reason = None, ""
             agent.lost_at = -1
@@ -306,7 +308,7 @@ class Turn:
         if call is None:
             return  # It was given away and has gone to another pool, where its stream goes on.
         call.wrapping -= 1
-        took = at - wrap_up.started_at
+        took = max(0, at - wrap_up.started_at)
         wrapped_up = e.CallWrappedUp(agent.agent_id, call.queue_id, call.arrived_at, took)
         self.emit_call(call, at, wrapped_up)
         self.finish_if_over(call)
@@ -649,6 +651,7 @@ class Turn:
             pace = pool.queue(call.queue_key).pace
             if call in self._waiting and (call.stream_id, call.queue_key) not in self._lifted:
                 pace.at_once = True
+                pace.empties(left)
             else:
                 pace.leaves(now, left)
         pool.offers += 1

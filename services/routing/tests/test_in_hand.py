@@ -228,3 +228,46 @@ def test_who_is_back_before_the_voice_call_ends_goes_on() -> None:
     assert [*subjects([], c.FinishWrapUp("ann", "acme/gone"))] == ["agent/ann"]
     assert kinds(play.tell(c.ReportConnectionRestored("ann"))) == ["AgentConnectionRestored"]
     assert kinds(play.end("voice1")) == ["CallEnded", "AgentWrapUpStarted"]
+
+
+def test_a_repeated_answer_brings_no_lost_desktop_back() -> None:
+    play = Play()
+    play.agent("ann")
+    play.call("voice1")
+    offer_id, then = play.of("voice1").offer_id, play.now
+    accepted = c.Command("p", "a1", c.CENTRE, then, then, "", "", c.AcceptOffer(offer_id, "ann"))
+    play.apply(accepted)
+    play.wait(1)
+    play.tell(c.ReportConnectionLost("ann"))
+    assert play.apply(accepted) == []
+    assert play.who("ann").lost_at >= 0
+
+
+def test_a_chat_that_was_connected_after_its_desktop_was_due_to_be_given_up() -> None:
+    """The worker was not there, and sends the timer late."""
+    play = Play()
+    play.agent("ann")
+    play.call("chat1", channel=CHAT)
+    play.accept("chat1")
+    play.tell(c.ReportConnectionLost("ann"))
+    lost = timer_of(play.pool, "agent/ann")
+    assert lost is not None
+    play.now = lost.due + 10 * S
+    play.connect("chat1")
+    assert kinds(play.tell(lost.body, at=lost.due)) == ["CallRequeued", "AgentLoggedOut"]
+    assert play.of("chat1").talked == 0
+
+
+def test_a_wrap_up_that_began_after_its_desktop_was_due_to_be_given_up() -> None:
+    play = Play()
+    play.agent("ann", chats=2)
+    for name in ("chat1", "chat2"):
+        play.call(name, channel=CHAT)
+        play.connect(name)
+    play.tell(c.ReportConnectionLost("ann"))
+    lost = timer_of(play.pool, "agent/ann")
+    assert lost is not None
+    play.now = lost.due + 10 * S
+    play.end("chat1")
+    found = play.tell(lost.body, at=lost.due)
+    assert only(found, e.CallWrappedUp).wrap_up == 0

@@ -223,3 +223,18 @@ def test_repeats_that_come_late_connect_and_resume_nothing(play: Play) -> None:
     play.tell(c.RequeueCall("c1"))
     assert play.offered_to("c1") == "bob"
     assert play.apply(connected) == [], "that was ann"
+
+
+def test_nobody_waits_when_two_become_free_for_two(play: Play) -> None:
+    play.tell(c.ConfigurePool(wrap_up_seconds=-1))
+    play.tell(
+        c.AcceptOffer(
+            only(play.tell(c.RequestHelp("c1", "ann", CONSULT, "bob")), e.CallHelpOffered).offer_id,
+            "bob",
+        )
+    )
+    play.tell(c.LogOutAgent("sup"))
+    play.call("c2", "q")
+    found = play.tell(c.TransferCall("c1", "ann", queue_id="q"))
+    assert kinds(found).count("CallOffered") == 2
+    assert play.pool.queue("acme/q").pace.began == 0
