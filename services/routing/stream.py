@@ -165,7 +165,13 @@ def timer_message(due: Due, recorded_at: int) -> Message:
         pool_id,
         body,
         command_id=derived_id(
-            "timer", pool_id, type(body).__name__, timer.about, *astuple(body), timer.due
+            "timer",
+            pool_id,
+            type(body).__name__,
+            timer.about,
+            *astuple(body),
+            timer.due,
+            *timer.stage,
         ),
         client_id=timer.client_id,
         occurred_at=timer.due,

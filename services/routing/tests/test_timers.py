@@ -104,3 +104,18 @@ def test_what_is_sent() -> None:
     three = codec.decode_command(Stored(timer_message(wrap_up, 7).value))
     assert three.command_id != one.command_id
     assert three.correlation_id == "acme/c1"
+
+
+def test_steps_of_one_moment_are_sent_as_different_commands() -> None:
+    pool, timers = given([c.QueueCall("c1", "help")]), Timers()
+    relax, widen = Step(5, Overflow.RELAX_SKILL, "fr"), Step(5, Overflow.WIDEN_GROUPS)
+    pool.queue("acme/help").config = Queue("help", steps=(relax, widen))
+    timers.begin(pool, 0.0)
+    ids = set()
+    for now in (5.0, 5.1):
+        (each,) = timers.due(now)
+        made = codec.decode_command(Stored(timer_message(each, 7).value))
+        ids.add(made.command_id)
+        apply(pool, made)
+        timers.set(pool, "acme/c1", now)
+    assert len(ids) == 2
