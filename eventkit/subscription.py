@@ -29,17 +29,15 @@ from collections import OrderedDict
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
-    Awaitable,
     Callable,
     Collection,
-    Coroutine,
     Iterator,
     Mapping,
     Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -47,6 +45,7 @@ from aiokafka.errors import KafkaError
 from eventkit import telemetry
 from eventkit.errors import BadRecord, InvalidMessage, Unavailable
 from eventkit.records import Record
+from eventkit.tasks import telling, unless
 from eventkit.topictable import find_partitions
 
 log = logging.getLogger(__name__)
@@ -353,15 +352,15 @@ class Subscription:
         was not given on this subscription.
         """
         beside = [
-            asyncio.create_task(_telling(self._ended, self._hear(acknowledgements))),
-            asyncio.create_task(_telling(self._ended, self._keep_for_ever())),
+            asyncio.create_task(telling(self._ended, self._hear(acknowledgements))),
+            asyncio.create_task(telling(self._ended, self._keep_for_ever())),
         ]
         try:
             with _unavailable():
                 while True:
-                    for record in await _unless(self._ended, self._fetch()):
+                    for record in await unless(self._ended, self._fetch()):
                         if self._ahead() >= self._window:
-                            await _unless(self._ended, self._room())
+                            await unless(self._ended, self._room())
                         update = self._take(record)
                         if update is not None:
                             yield update
@@ -478,24 +477,3 @@ def _unavailable() -> Iterator[None]:
 
 class _Left(Exception):
     """The subscriber has said its last word."""
-
-
-async def _telling(ended: "asyncio.Future[None]", work: Coroutine[Any, Any, None]) -> None:
-    try:
-        await work
-    except Exception as error:
-        if not ended.done():
-            ended.set_exception(error)
-
-
-async def _unless(ended: "asyncio.Future[None]", work: Awaitable[T]) -> T:
-    """What the work gives; raises what `ended` does if that comes first."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait((task, ended), return_when=asyncio.FIRST_COMPLETED)
-        if ended.done():
-            ended.result()
-        return task.result()
-    finally:
-        task.cancel()
-        await asyncio.wait([task])

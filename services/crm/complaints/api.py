@@ -1,14 +1,14 @@
 """HTTP: complaints, wishes, and the policy that clocks follow. Verdicts, imports, merges and
 policies are for supervisors; partners open complaints and read them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Query
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from eventkit.eventstore import Answer, Recorded
 from eventkit.http import (
@@ -31,11 +31,12 @@ from eventkit.http import (
     require,
     time_of,
 )
+from eventkit.week import Hours, Week, spans, text, week_of
 from services.crm.complaints import complaint as c
 from services.crm.complaints import policy as p
 from services.crm.complaints import service as s
 from services.crm.complaints import wish as w
-from services.crm.complaints.calendar import MINUTE, SECOND, Calendar, Intervals
+from services.crm.complaints.calendar import MINUTE, SECOND, Calendar
 from services.crm.complaints.clocks import Clock, Clocks, Severity, Targets
 from services.crm.complaints.store import Filter, verdict_word
 
@@ -297,34 +298,6 @@ class CloseWishBody(Body):
     text: Text = ""
 
 
-def _in_order(value: str) -> str:
-    opens, closes = _interval(value)
-    if not 0 <= opens < closes <= 1440:
-        raise ValueError("ends after it begins, within 00:00 and 24:00")
-    return value
-
-
-Interval = Annotated[
-    str,
-    Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"),
-    AfterValidator(_in_order),
-    Field(examples=["09:00-12:30"]),
-]
-Hours = Annotated[list[Interval], Field(max_length=12)]
-
-
-class Week(Body):
-    """Opening hours of each day; a day left out, or without intervals, is closed."""
-
-    monday: Hours = Field(default_factory=list)
-    tuesday: Hours = Field(default_factory=list)
-    wednesday: Hours = Field(default_factory=list)
-    thursday: Hours = Field(default_factory=list)
-    friday: Hours = Field(default_factory=list)
-    saturday: Hours = Field(default_factory=list)
-    sunday: Hours = Field(default_factory=list)
-
-
 class TargetsBody(Body):
     """Minutes of business time."""
 
@@ -384,8 +357,8 @@ class PolicyBody(Body):
         return p.Policy(
             Calendar(
                 self.zone or zone,
-                tuple(_intervals(getattr(self.weekly, day)) for day in _WEEK),
-                exceptions={day: _intervals(hours) for day, hours in self.exceptions.items()},
+                self.weekly.days(),
+                exceptions={day: spans(hours) for day, hours in self.exceptions.items()},
             ),
             {
                 severity: _targets(getattr(self.targets, severity.name.lower()))
@@ -896,8 +869,6 @@ def _wishes(api: APIRouter, service: s.Complaints) -> None:
 
 # From and to the domain.
 
-_WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-
 
 def _position(page: PageOf) -> tuple[int, str] | None:
     position = page.after(int, str)
@@ -913,22 +884,6 @@ def _subject_view(kind: int, id: str) -> SubjectView | None:
         return None
     name = c.SubjectKind(kind).name.lower().replace("_", "-")
     return SubjectView(kind=name, id=id or None)
-
-
-def _interval(value: str) -> tuple[int, int]:
-    opens, closes = (
-        60 * int(hours) + int(minutes)
-        for hours, minutes in (part.split(":") for part in value.split("-"))
-    )
-    return opens, closes
-
-
-def _intervals(values: Sequence[str]) -> Intervals:
-    return tuple(sorted(map(_interval, values)))
-
-
-def _hours(intervals: Intervals) -> list[str]:
-    return ["-".join(f"{m // 60:02}:{m % 60:02}" for m in pair) for pair in intervals]
 
 
 def _targets(body: TargetsBody) -> Targets:
@@ -1079,10 +1034,10 @@ def _policy_view(held: s.PolicyInForce) -> PolicyView:
     return PolicyView(
         version=held.version,
         zone=calendar.zone,
-        weekly=Week(**dict(zip(_WEEK, map(_hours, calendar.weekly), strict=True))),
+        weekly=week_of(calendar.weekly),
         holidays=holidays,
         closed_days=list(policy.closed_days),
-        exceptions={day: _hours(hours) for day, hours in calendar.exceptions.items()},
+        exceptions={day: list(map(text, hours)) for day, hours in calendar.exceptions.items()},
         targets=BySeverity(
             **{
                 severity.name.lower(): TargetsBody(

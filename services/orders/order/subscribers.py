@@ -16,7 +16,7 @@ write nothing, and sends nothing more.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from sqlalchemy.dialects.postgresql import insert
 from eventkit.decider import Invalid
 from eventkit.errors import Unavailable
 from eventkit.eventstore import EventStore, Update
+from eventkit.tasks import telling, unless
 from services.orders.tables import metadata
 
 DEFAULT_WINDOW = 500
@@ -175,15 +176,15 @@ class Subscription:
         """
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         beside = [
-            asyncio.create_task(_telling(ended, self._hear(acknowledgements))),
-            asyncio.create_task(_telling(ended, self._keep_for_ever())),
+            asyncio.create_task(telling(ended, self._hear(acknowledgements))),
+            asyncio.create_task(telling(ended, self._keep_for_ever())),
         ]
         try:
             async with aclosing(self._all._batches(self._client_id, self._after)) as batches:
                 while True:
-                    batch = await _unless(ended, anext(batches))
+                    batch = await unless(ended, anext(batches))
                     while batch:
-                        room = await _unless(ended, self._room(len(batch)))
+                        room = await unless(ended, self._room(len(batch)))
                         now, batch = batch[:room], batch[room:]
                         self._sent = max(self._sent, now[-1].sequence)
                         await self._keep()
@@ -246,24 +247,3 @@ class Subscription:
         await self._all._keep(self._own, place)
         self._kept = place
         return True
-
-
-async def _telling(ended: "asyncio.Future[None]", work: Coroutine[Any, Any, None]) -> None:
-    try:
-        await work
-    except Exception as error:
-        if not ended.done():
-            ended.set_exception(error)
-
-
-async def _unless(ended: "asyncio.Future[None]", work: Awaitable[T]) -> T:
-    """What the work gives; raises what `ended` does if that comes first."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait((task, ended), return_when=asyncio.FIRST_COMPLETED)
-        if ended.done():
-            ended.result()
-        return task.result()
-    finally:
-        task.cancel()
-        await asyncio.wait([task])

@@ -26,6 +26,7 @@ from eventkit.http import (
     require,
     time_of,
 )
+from eventkit.week import DAYS, in_order, span, text
 from services.orders.visits import area as a
 from services.orders.visits import crew as c
 from services.orders.visits.service import SEARCH_DAYS, Visits
@@ -45,38 +46,13 @@ from services.orders.visits.store import Row
 MAX_SLOTS = 1_500
 """Of one search: all half hours of a month."""
 
-_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-
-
-def _in_order(value: str) -> str:
-    begins, ends = _interval(value)
-    if begins >= ends:
-        raise ValueError("must end after it begins")
-    return value
-
-
-def _interval(value: str) -> tuple[int, int]:
-    """`09:00-12:30` in minutes since midnight."""
-    begins, _, ends = value.partition("-")
-    return _minutes(begins), _minutes(ends)
-
-
-def _minutes(value: str) -> int:
-    hours, _, minutes = value.partition(":")
-    return int(hours) * 60 + int(minutes)
-
-
-def _text(interval: tuple[int, int]) -> str:
-    return "-".join(f"{minutes // 60:02}:{minutes % 60:02}" for minutes in interval)
-
-
 Interval = Annotated[
     str,
     Field(
         pattern=r"^([01][0-9]|2[0-3]):(00|15|30|45)-(([01][0-9]|2[0-3]):(00|15|30|45)|24:00)$",
         examples=["08:00-12:30"],
     ),
-    AfterValidator(_in_order),
+    AfterValidator(in_order),
 ]
 Hours = Annotated[list[Interval], Field(max_length=MAX_INTERVALS)]
 Zone = Annotated[str, Field(max_length=100, examples=["Europe/Paris"])]
@@ -102,7 +78,7 @@ class WorkingWeek(Body):
     sunday: Hours = Field(default_factory=list)
 
     def domain(self) -> tuple[Intervals, ...]:
-        return tuple(tuple(map(_interval, getattr(self, day))) for day in _DAYS)
+        return tuple(tuple(map(span, getattr(self, day))) for day in DAYS)
 
 
 class CrewBody(Body):
@@ -149,7 +125,7 @@ class DaysOffBody(Body):
     hours: Interval | None = None
 
     def domain(self) -> c.DaysOff:
-        begins, ends = _interval(self.hours) if self.hours else (0, MINUTES_A_DAY)
+        begins, ends = span(self.hours) if self.hours else (0, MINUTES_A_DAY)
         return c.DaysOff(self.first, self.last or self.first, begins, ends)
 
 
@@ -396,11 +372,11 @@ def _crew(row: Row) -> CrewView:
         zone=row["zone"],
         areas=row["areas"],
         skills=row["skills"],
-        week={day: list(map(_text, hours)) for day, hours in zip(_DAYS, week, strict=True)},
+        week={day: list(map(text, hours)) for day, hours in zip(DAYS, week, strict=True)},
         travel_minutes=row["travel_minutes"],
         retired=row["retired"],
         days_off=[
-            DayOff(day=c.day_of(day), hours=list(map(_text, intervals_of(quarters))))
+            DayOff(day=c.day_of(day), hours=list(map(text, intervals_of(quarters))))
             for day, quarters in days_off.items()
         ],
     )

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from eventkit.http import Body, Day, Lax, example, time_of
 from eventkit.publicholidays import public_holidays
+from eventkit.week import DAYS, Span, Week, week_of
 from services.routing import commands as c
 from services.routing.commands import SECOND, Channel
 from services.routing.configuration import (
@@ -29,16 +30,6 @@ Version = Annotated[int, Field(ge=0, le=2**62)]
 Number = Lax[float]
 Levels = dict[str, Int32]
 """Skills with a level from 1 to 5."""
-DayHours = list[
-    Annotated[
-        str,
-        Field(
-            pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$",
-            examples=["09:00-12:30"],
-        ),
-    ]
-]
-WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 CallStateName = Literal["arrived", "waiting", "offered", "assigned", "connected", "wrap_up"]
 AgentStateName = Literal[
     "logged_out",
@@ -78,24 +69,12 @@ class PoolBody(Body):
         return c.ConfigurePool(**said | {name: sorted_groups(said[name]) for name in groups})
 
 
-class WeekBody(Body):
-    """Opening hours of each day; a day left out is closed."""
-
-    monday: DayHours = Field(default_factory=list)
-    tuesday: DayHours = Field(default_factory=list)
-    wednesday: DayHours = Field(default_factory=list)
-    thursday: DayHours = Field(default_factory=list)
-    friday: DayHours = Field(default_factory=list)
-    saturday: DayHours = Field(default_factory=list)
-    sunday: DayHours = Field(default_factory=list)
-
-
 class HoursBody(Body):
     """holidays: closed days. holidays_of: and the public ones of a country or a part of it, such as
     FR or DE-BY, in these years (left out: this one and the next two): kept as days."""
 
     zone: Annotated[str, Field(max_length=100, examples=["Europe/Paris"])]
-    weekly: WeekBody = WeekBody()
+    weekly: Week = Week()
     holidays: Annotated[list[Day], Field(max_length=1_000)] = Field(default_factory=list)
     holidays_of: Annotated[str, Field(max_length=20, examples=["FR"])] = ""
     years: Annotated[list[int], Field(max_length=20, examples=[[2026, 2027]])] = Field(
@@ -110,9 +89,9 @@ class HoursBody(Body):
             public = public_holidays(country, part, years, "hours.holidays_of")
             days |= {day.isoformat() for day in public}
         weekly = tuple(
-            Interval(number, *map(_minutes, each.split("-")))
-            for number, day in enumerate(WEEK, 1)
-            for each in sorted(getattr(self.weekly, day))
+            Interval(number, opens, closes)
+            for number, day in enumerate(self.weekly.days(), 1)
+            for opens, closes in day
         )
         return Hours(self.zone, weekly, tuple(sorted(days)))
 
@@ -249,11 +228,6 @@ class ClientBody(ClientFields):
         return c.ConfigureClient(rules, self.expected_version)
 
 
-def _minutes(clock: str) -> int:
-    hour, minute = clock.split(":")
-    return int(hour) * 60 + int(minute)
-
-
 # What is configured. version: how often it was changed, 0: never, these are the defaults.
 
 
@@ -312,17 +286,11 @@ def queue_view(state: QueueState) -> QueueView:
 
 
 def _hours_view(hours: Hours) -> HoursBody:
-    weekly: dict[str, list[str]] = {}
+    days: list[list[Span]] = [[] for _ in DAYS]
     for each in hours.weekly:
-        spans = weekly.setdefault(WEEK[each.weekday - 1], [])
-        spans.append(f"{_clock(each.opens)}-{_clock(each.closes)}")
-    return HoursBody.model_validate(
-        {"zone": hours.zone, "weekly": weekly, "holidays": list(hours.holidays)}
-    )
-
-
-def _clock(minutes: int) -> str:
-    return f"{minutes // 60:02}:{minutes % 60:02}"
+        days[each.weekday - 1].append((each.opens, each.closes))
+    said = {"zone": hours.zone, "weekly": week_of(days), "holidays": list(hours.holidays)}
+    return HoursBody.model_validate(said)
 
 
 def _step_view(step: Step) -> StepBody:
