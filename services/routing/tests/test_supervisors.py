@@ -274,7 +274,7 @@ async def test_queues_and_clients(http: httpx.AsyncClient, pool: str) -> None:
         ({"hours": {"zone": "UTC", "weekly": {"monday": ["9-12"]}}}, "hours.weekly.monday.0"),
         (
             {"hours": {"zone": "UTC", "weekly": {"monday": ["12:00-09:00"]}}},
-            "hours.weekly[0].closes",
+            "hours.weekly.monday.0",
         ),
         ({"hours": {"zone": "UTC", "holidays_of": "XX"}}, "hours.holidays_of.country"),
         ({"hours": {"zone": "UTC", "holidays_of": "FR-XX"}}, "hours.holidays_of.subdivision"),
