@@ -9,6 +9,7 @@ from eventkit.logfold import Held, fold_records
 from eventkit.records import Headers, Message, Record
 from relaisctl.decisions import codec
 from relaisctl.decisions.ledger import Difference, Kind, Ledger, Names
+from services.routing import commands as c
 from services.routing import events as e
 from services.routing.pool import Pool
 from services.routing.stream import CALLS, COMMANDS, Decision, Fold, messages
@@ -129,6 +130,8 @@ class Proof:
         self._key = self.pool_id.encode()
         self._ledger = Ledger()
         self._commands, self._in_window, self._outside = Names(), Names(), Names()
+        self._passed_on = Names()
+        """Reports about calls that another pool has: it decides under the same id."""
         self._streams, self._moved = Names(), Names()
         self._extra: set[str] = set()
 
@@ -144,6 +147,8 @@ class Proof:
                     self._streams.add(event.stream_id)
                 if isinstance(event.body, e.CallMovedToPool | e.CallTakenOver):
                     self._moved.add(event.stream_id)
+            elif isinstance(event, e.Sent) and not isinstance(event.body, c.TakeOverCall):
+                self._passed_on.add(decided.command_id)
         if record.timestamp not in self.window:
             self._outside.add(decided.command_id)
             return []
@@ -168,7 +173,7 @@ class Proof:
         self._ledger.seal()
         for names in (
             *(self._commands, self._in_window, self._outside),
-            *(self._streams, self._moved),
+            *(self._streams, self._moved, self._passed_on),
         ):
             names.seal()
 
@@ -188,7 +193,8 @@ class Proof:
             self._show(difference)
         elif found.causation_id in self._in_window:
             # A report that is told twice can have its effect the second time.
-            if found.causation_id not in self._outside:
+            elsewhere = (self._outside, self._passed_on)
+            if not any(found.causation_id in names for names in elsewhere):
                 self._is_extra(difference)
         elif (
             record.timestamp in self.window

@@ -70,6 +70,22 @@ def test_other_pools_in_the_topics_are_not_ours(log: Log) -> None:
     assert counts.identical == len(log.published)
 
 
+def test_what_another_pool_decides_for_a_report_that_was_passed_on_is_not_ours(log: Log) -> None:
+    other = Log("other")
+    for record in log.published:
+        if record.topic == "routing-commands":
+            other.write(record.value or b"", record.timestamp * 1000)
+    bodies = [
+        CallEvent.FromString(record.value or b"").WhichOneof("body")
+        for record in other.published
+        if record.topic == "call-events"
+    ]
+    assert bodies == ["taken_over", "abandoned"]
+    counts, _ = proved(log, log.published + other.published + other.commands)
+    assert counts.proved
+    assert counts.identical == len(log.published)
+
+
 def test_what_was_published_again_is_no_difference(log: Log) -> None:
     counts, _ = proved(log, log.published + log.published[5:])
     assert counts.proved
