@@ -18,6 +18,7 @@ from eventkit.clock import SystemClock
 from eventkit.settings import load
 from relaisctl import clients, complaint_report, kpi, warehouse
 from relaisctl.api_client import ApiClient, CrmClient, OrdersClient, Refusal
+from relaisctl.decisions import explain, replay_pool
 from relaisctl.errors import NOT_LOADED, explained
 from relaisctl.replay import anonymous_bank, desk, publish, sales, shift, stage
 from relaisctl.replay import cli as replay
@@ -76,6 +77,13 @@ def demo(
             _print_kpis(company.client_id, company.name, begins, ends)
         typer.echo("\nComplaints, by client")
         complaint_report.complaints(by=complaint_report.By.CLIENT)
+        client_id, call_id = _eventful(played.run)
+        typer.echo(f"\nWhy a call went where it went: relaisctl explain {call_id}\n")
+        explain.explain(call_id, client_id)
+        typer.echo(
+            f"\nDo the decisions follow from the log? (relaisctl replay-pool {played.pool})\n"
+        )
+        replay_pool.replay_pool(played.pool)
     except StackError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
@@ -122,6 +130,7 @@ async def play_shift(
         speed=speed,
         seed=seed,
         actor=ACTOR,
+        queues=shift.queues(),
     )
     return await stage.perform(production, kafka, routing)
 
@@ -212,6 +221,18 @@ def _answered(run: str) -> list[desk.Answered]:
             {"run": f"{run}-"},
         )
     return [desk.Answered(*row) for row in rows]
+
+
+def _eventful(run: str) -> tuple[str, str]:
+    """The answered call with most to tell: client and call."""
+    with warehouse.connected("calls") as clickhouse:
+        [row] = clickhouse.execute(
+            "SELECT client_id, call_id FROM calls WHERE answered AND startsWith(call_id, %(run)s)"
+            " ORDER BY relaxed_steps DESC, waited_s DESC, call_id LIMIT 1",
+            {"run": f"{run}-"},
+        )
+    client_id, call_id = row
+    return client_id, call_id
 
 
 def _routing(stack: Stack) -> str:

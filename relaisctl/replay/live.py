@@ -47,6 +47,28 @@ class ScriptedCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Relax:
+    """Who has waited so many seconds needs no more than this level of a skill."""
+
+    after_s: int
+    skill: str
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRules:
+    """What supervisors say of a queue before the play begins; its calls ask for skills themselves.
+
+    target_s: 80 % are to be answered within so many seconds.
+    """
+
+    client_id: str
+    queue_id: str
+    target_s: int
+    relax: Relax | None
+
+
+@dataclass(frozen=True, slots=True)
 class ScriptedAgent:
     """An agent who logs in when the play begins, and out when it is over."""
 

@@ -5,8 +5,17 @@ from collections.abc import Awaitable, Callable
 
 import grpc
 from relais.agents.v1.events_pb2 import Skill
-from relais.calls.v1.events_pb2 import CHANNEL_VOICE, DIRECTION_INBOUND, RequiredSkill
+from relais.calls.v1.events_pb2 import (
+    CHANNEL_VOICE,
+    DIRECTION_INBOUND,
+    OVERFLOW_CLOSE,
+    OVERFLOW_RELAX_SKILL,
+    RequiredSkill,
+)
+from relais.pools.v1.events_pb2 import Queue, QueueConfigured, Step
 from relais.routing.v1 import routing_service_pb2 as pb
+from relais.routing.v1.pool_service_pb2 import ConfigureQueueRequest
+from relais.routing.v1.pool_service_pb2_grpc import PoolServiceStub
 from relais.routing.v1.routing_service_pb2_grpc import RoutingServiceStub
 
 from relaisctl import codec
@@ -23,6 +32,7 @@ from relaisctl.replay.live import (
     LoggedOut,
     OfferAccepted,
     Queued,
+    QueueRules,
 )
 
 AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
@@ -53,6 +63,7 @@ class Routing:
             options=[("grpc.max_reconnect_backoff_ms", 1000)],
         )
         self._stub = RoutingServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._pools = PoolServiceStub(self._channel)  # type: ignore[no-untyped-call]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -68,6 +79,33 @@ class Routing:
             wrap_up_seconds=wrap_up_seconds,
         )
         await self._send(self._stub.ConfigurePool, request)
+
+    async def configure_queue(self, pool_id: str, rules: QueueRules) -> None:
+        queue = Queue(
+            queue_id=rules.queue_id,
+            target_seconds=rules.target_s,
+            target_share=0.8,
+            penalty=1.0,
+            wait_weight=1.0,
+            when_closed=Step(action=OVERFLOW_CLOSE),
+            when_full=OVERFLOW_CLOSE,
+            callback_attempts=1,
+            callback_retry_seconds=60,
+        )
+        if rules.relax is not None:
+            queue.steps.add(
+                after_seconds=rules.relax.after_s,
+                action=OVERFLOW_RELAX_SKILL,
+                skill=rules.relax.skill,
+                level=rules.relax.level,
+            )
+        request = ConfigureQueueRequest(
+            pool_id=pool_id,
+            client_id=rules.client_id,
+            queue=QueueConfigured(queue=queue),
+            actor=self._actor,
+        )
+        await self._send(self._pools.ConfigureQueue, request)
 
     async def report(self, pool_id: str, report: CallReport | AgentReport) -> None:
         """Returns when the report is safe. Raises EdgeError."""

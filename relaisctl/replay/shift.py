@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import exp, log, sqrt
 from random import Random
 
-from relaisctl.replay.live import SECOND, ScriptedAgent, ScriptedCall, Skills
+from relaisctl.replay.live import SECOND, QueueRules, Relax, ScriptedAgent, ScriptedCall, Skills
 
 MINUTE = 60 * SECOND
 HALF_HOUR = 30 * MINUTE
@@ -24,6 +24,8 @@ class Queue:
     talk_s: float
     patience_s: float
     priority: int = 0
+    target_s: int = 20
+    relax: Relax | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +42,15 @@ class Company:
 COMPANIES = (
     Company("amber-taxi", "Amber Taxi", "Europe/Riga", "371-6700", 0.4, (
         Queue("orders", (("taxi", 1),), 170, 60, 70),
-        Queue("lost-property", (("taxi", 3),), 20, 150, 240),
+        Queue("lost-property", (("taxi", 3),), 20, 150, 240, 0, 60, Relax(30, "taxi", 2)),
     )),
     Company("meridian-bank", "Meridian Bank", "Europe/Paris", "331-4400", 0.9, (
         Queue("cards", (("bank", 2),), 75, 200, 180, priority=1),
         Queue("accounts", (("bank", 2),), 55, 290, 200),
-        Queue("loans", (("bank", 3), ("loans", 2)), 20, 540, 300),
+        Queue("loans", (("bank", 3), ("loans", 2)), 20, 540, 300, target_s=60),
     )),
     Company("norlink", "Norlink Internet", "Europe/London", "442-0800", 0.7, (
-        Queue("support", (("internet", 2),), 95, 430, 300),
+        Queue("support", (("internet", 2),), 95, 430, 300, target_s=60),
         Queue("sales", (("internet", 1), ("sales", 2)), 45, 330, 120, priority=1),
     )),
 )  # fmt: skip
@@ -96,6 +98,15 @@ def agents(run: str) -> list[ScriptedAgent]:
     return [
         ScriptedAgent(f"{place}-{number:02}.{run}", tuple(sorted(skills)))
         for number, (place, skills) in enumerate(seats, 1)
+    ]
+
+
+def queues() -> list[QueueRules]:
+    """What the client companies have agreed with the centre."""
+    return [
+        QueueRules(company.client_id, queue.queue_id, queue.target_s, queue.relax)
+        for company in COMPANIES
+        for queue in company.queues
     ]
 
 

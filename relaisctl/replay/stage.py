@@ -10,7 +10,15 @@ import typer
 
 from eventkit.clock import SystemClock
 from relaisctl.errors import INTERRUPTED
-from relaisctl.replay.live import SECOND, Habits, Play, ScriptedAgent, ScriptedCall, Tally
+from relaisctl.replay.live import (
+    SECOND,
+    Habits,
+    Play,
+    QueueRules,
+    ScriptedAgent,
+    ScriptedCall,
+    Tally,
+)
 from relaisctl.replay.player import play, start_of
 from relaisctl.replay.rpc import Routing
 from relaisctl.show import Bars
@@ -62,6 +70,7 @@ class Production:
     speed: float
     seed: int
     actor: str
+    queues: Sequence[QueueRules] = ()
 
 
 async def perform(production: Production, kafka: str, routing_address: str) -> Played:
@@ -88,6 +97,8 @@ async def perform(production: Production, kafka: str, routing_address: str) -> P
                 OFFER_SECONDS + ceil(speed * REACTION_S),
                 HABITS.wrap_up_limit // SECOND,
             )
+            for rules in production.queues:
+                await routing.configure_queue(production.pool_id, rules)
             await play(script, production.pool_id, starts_at, speed, kafka, routing, clock, report)
     tally = script.tally
     return Played(

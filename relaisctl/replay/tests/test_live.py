@@ -258,6 +258,23 @@ def test_every_queue_of_the_shift_has_agents_who_may_answer() -> None:
             assert len(able) >= 2, queue.queue_id
 
 
+def test_what_the_shift_relaxes_lets_more_agents_answer() -> None:
+    required = {
+        (company.client_id, queue.queue_id): queue.required_skills
+        for company in shift.COMPANIES
+        for queue in company.queues
+    }
+    assert {(rules.client_id, rules.queue_id) for rules in shift.queues()} == set(required)
+    relaxing = [rules for rules in shift.queues() if rules.relax is not None]
+    assert relaxing
+    for rules in relaxing:
+        assert rules.relax is not None
+        asked = required[rules.client_id, rules.queue_id]
+        less = tuple((dict(asked) | {rules.relax.skill: rules.relax.level}).items())
+        able = [sum(masters(agent, each) for agent in shift.agents("r")) for each in (asked, less)]
+        assert able[0] < able[1]
+
+
 def masters(agent: ScriptedAgent, required: Skills) -> bool:
     own = dict(agent.skills)
     return all(own.get(skill, 0) >= level for skill, level in required)
