@@ -14,7 +14,8 @@ def log_in(turn: Turn, body: c.LogInAgent) -> None:
         agent = turn.pool.agents[body.agent_id] = Agent(body.agent_id)
     elif turn.is_stale(agent):
         return
-    given = bool(body.skills or body.groups)
+    # A supervisor may have set others since.
+    given = bool(body.skills or body.groups) and turn.command.occurred_at >= agent.skilled_at
     skills = body.skills if given else agent.skills
     groups = body.groups if given else agent.groups
     wanted = (skills, groups, body.site, body.chats or 1, body.emails or 1)
@@ -31,7 +32,7 @@ def log_in(turn: Turn, body: c.LogInAgent) -> None:
     agent.missed = 0
     agent.skills, agent.groups, agent.site, agent.chats, agent.emails = wanted
     if given:
-        agent.skilled_at = max(agent.skilled_at, turn.command.occurred_at)
+        agent.skilled_at = turn.command.occurred_at
     turn.emit_agent(agent, turn.time(agent=agent), e.AgentLoggedIn(*wanted))
 
 

@@ -293,6 +293,9 @@ def test_of_two_settings_the_later_one_holds_in_whatever_order_they_come() -> No
     assert kinds(play.tell(c.SetAgentSkills("ann", (("fr", 2),)), at=now)) == ["AgentSkillsChanged"]
     play.tell(c.SetAgentSkills("ann", (("fr", 3),)), at=now + 1)
     assert play.tell(c.SetAgentSkills("ann", (("fr", 2),)), at=now) == []
+    assert kinds(play.tell(c.LogInAgent("ann", (("fr", 1),), site="home"), at=now)) == [
+        "AgentLoggedIn"
+    ]
     assert play.who("ann").skills == (("fr", 3),)
 
 
