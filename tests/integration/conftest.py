@@ -98,7 +98,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Engines]:
     for engines in _containers() if _uses_containers() else _local_stack():
         if engines.local is not None:
             [kafka] = engines.local.status(["kafka"])
-            _tell(request.config, f"broker: {kafka.detail}")
+            tell(request.config, f"broker: {kafka.detail}")
         yield engines
 
 
@@ -135,13 +135,14 @@ def token_of(services: Stack, clients: list[str], role: Role = Role.ADMIN) -> st
     return Callers(secrets).issue("tester", clients, role, SystemClock().now_us(), 3600)
 
 
-def _tell(config: pytest.Config, line: str) -> None:
-    """Write a line that is seen even when no test fails."""
+def tell(config: pytest.Config, *lines: str) -> None:
+    """Write lines that are seen even when no test fails."""
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     capture = config.pluginmanager.get_plugin("capturemanager")
     if terminal is not None and capture is not None:
         with capture.global_and_fixture_disabled():
-            terminal.write_line(line)
+            for line in lines:
+                terminal.write_line(line)
 
 
 def _local_stack() -> Iterator[Engines]:
