@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 import faust
 from aiokafka.errors import KafkaError
+from faust.tables.manager import TableManager
 from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -72,6 +73,13 @@ class _Consumer(Consumer):
         return chunk
 
 
+class _NoTables(TableManager):
+    async def on_start(self) -> None:
+        """Without the second that Faust waits for tables to be declared."""
+        await self._update_channels()
+        await self.recovery.start()
+
+
 class App(faust.App):
     """A Faust app and the workers that `agent` and `fold_agent` attached to it."""
 
@@ -115,6 +123,7 @@ def make_app(
         topic_allow_declare=False,
         topic_disable_leader=True,
         table_standby_replicas=0,
+        TableManager=_NoTables,
         consumer_group_instance_id=group_instance,
         broker_session_timeout=session_timeout_s,
         broker_heartbeat_interval=session_timeout_s / 4,
