@@ -372,6 +372,7 @@ def request_help(turn: Turn, body: c.RequestHelp) -> None:
     )
     pool.calls[help.stream_id] = help
     call.helps.append(help.stream_id)
+    turn.open(pool.agents[body.agent_id])
     requested = e.CallHelpRequested(
         help.call_id, body.kind, body.agent_id, body.to_agent_id, groups, body.required_skills
     )

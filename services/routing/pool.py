@@ -328,7 +328,8 @@ class Pool:
     def open_channels(self, agent: Agent) -> int:
         """What the agent can be offered now, a bit (1 << channel) for each; 0: nothing.
 
-        One voice call or callback, and nothing else; or several chats; e-mails are interrupted.
+        One voice call or callback, and nothing else; or several chats; e-mails are interrupted,
+        except for one for which the agent has asked for help, and would be asked to give it.
         """
         if agent.offered or agent.after_call is not None or agent.lost_at >= 0:
             return 0
@@ -340,7 +341,7 @@ class Pool:
         for call in self.in_hand(agent):
             if call.channel is Channel.CHAT and not call.main:
                 chats += 1
-            elif call.channel is Channel.EMAIL and not call.main:
+            elif call.channel is Channel.EMAIL and not (call.main or call.helps):
                 emails += 1
             else:
                 return 0

@@ -271,3 +271,14 @@ def test_a_wrap_up_that_began_after_its_desktop_was_due_to_be_given_up() -> None
     play.end("chat1")
     found = play.tell(lost.body, at=lost.due)
     assert only(found, e.CallWrappedUp).wrap_up == 0
+
+
+def test_who_asks_for_help_with_an_email_is_not_asked_to_give_it() -> None:
+    play = Play()
+    play.agent("ann", groups=("supervisors",))
+    play.call("mail1", channel=EMAIL)
+    play.connect("mail1")
+    assert kinds(play.tell(c.RequestHelp("mail1", "ann"))) == ["CallHelpRequested"]
+    assert kinds(play.call("voice1")) == ["CallQueued"]
+    found = play.tell(c.LeaveCall("mail1", "ann"))
+    assert kinds(found) == ["CallHelpEnded", "CallOffered"], "the request is taken back"
