@@ -298,8 +298,11 @@ def quantiles(values: Iterable[int]) -> str:
     return f"p50 {middle:6.1f}   p90 {late:6.1f}   p99 {last:6.1f}   max {most:6.1f} ms"
 
 
-def show(measured: Measured, rate: float, processors: Processors) -> None:
-    print(f"  calls that were over     {rate:8.1f} a second")
+def show(measured: Measured, seconds: float, processors: Processors) -> None:
+    print(
+        f"  calls a second           offered {len(measured.offered) / seconds:.1f},"
+        f" over {measured.calls / seconds:.1f}"
+    )
     print(f"  queued to offered        {quantiles(measured.offered)}")
     print(f"    to the edge            {quantiles(measured.to_edge)}")
     print(f"    log, fold, decision    {quantiles(measured.decided)}")
@@ -328,7 +331,7 @@ async def run(stack: Stack, args: argparse.Namespace) -> None:
         centre.measured = Measured()
         processors = Processors(stack)
         await centre.steadily(args.rate, args.seconds)
-        show(centre.measured, centre.measured.calls / args.seconds, processors)
+        show(centre.measured, args.seconds, processors)
         await centre.finish()
         centre.talk_s = 0.0
         for at_once in args.at_once:
@@ -338,8 +341,7 @@ async def run(stack: Stack, args: argparse.Namespace) -> None:
             processors = Processors(stack)
             began = time.perf_counter()
             await centre.together(at_once, args.seconds)
-            rate = centre.measured.calls / (time.perf_counter() - began)
-            show(centre.measured, rate, processors)
+            show(centre.measured, time.perf_counter() - began, processors)
             await centre.finish()
         listening.cancel()
         await centre.close()
