@@ -570,10 +570,10 @@ class Turn:
         joined = help.agent_id if help.state is CallState.CONNECTED else ""
         self.emit_call(help, at, e.CallHelpEnded(help.call_id, joined, reason))
         main.helps.remove(help.stream_id)
-        self.open(self.pool.agents[main.agent_id])
         self.pool.finish(help, self.now)
         if agent is not None and not stays:
             self.next(agent, self.time(agent=agent))
+        self.open(self.pool.agents[main.agent_id])
 
     def assign(self, call: Call, agent: Agent, at: int) -> None:
         """The agent has accepted."""
