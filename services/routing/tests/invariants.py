@@ -82,8 +82,7 @@ def check_calls(pool: Pool) -> None:
         assert stream not in pool.finished, "open and finished"
         assert call.at <= pool.now, "a call ahead of the pool"
         if call.state is CallState.ARRIVED:
-            assert not call.queue_id
-            assert not call.agent_id
+            assert call.queue_id == call.agent_id == ""
         elif call.state is CallState.WAITING:
             assert call.agent_id == call.offer_id == ""
             assert call.why is None

@@ -45,14 +45,14 @@ def episode(seed: str, commands: int = EPISODE) -> tuple[World, Failure | None]:
     rng = random.Random(seed)
     world = World()
     try:
-        for command in walk(world, rng, commands):
+        for command in commands_for(world, rng, commands):
             world.apply(command)
     except Exception as error:
         return world, Failure(what_failed(error), world.log, world.answers)
     return world, None
 
 
-def walk(world: World, rng: random.Random, commands: int) -> Iterator[c.Command]:
+def commands_for(world: World, rng: random.Random, commands: int) -> Iterator[c.Command]:
     walk = Walk(world, rng)
     yield from walk.opening()
     while len(world.log) < commands:
@@ -117,51 +117,58 @@ def shrink(failure: Failure, seconds: float = 120) -> Failure:
     return Failure(failure.what, log, failure.answers)
 
 
-def run(commands: int, seed: int, *, failures: int = 1, show: bool = False) -> Report:
-    """So many commands; the failures of the first episodes in which something does not hold."""
-    report, began, shown = Report(), time.monotonic(), 0.0
-    number = 0
+def run(commands: int, seed: str, *, failures: int = 1) -> Report:
+    """So many commands; the shrunk failures of the first episodes that have one."""
+    report, began, shown, number = Report(), time.monotonic(), 0.0, 0
     while report.commands < commands and len(report.failures) < failures:
-        world, failure = episode(f"{seed}/{number}", min(EPISODE, commands - report.commands + 50))
+        name = f"{seed}/{number}"
+        world, failure = episode(name, min(EPISODE, commands - report.commands))
         number += 1
         report.commands += len(world.log)
         report.seen += world.seen
         report.seconds = time.monotonic() - began
         if failure is not None:
-            if show:
-                print(f"\nseed {seed}/{number - 1}: {failure.what}", file=sys.stderr)
+            say(f"\nepisode {name}: {failure.what}\nshrinking ...\n")
             report.failures.append(shrink(failure))
-        if show and (report.seconds - shown >= 1 or report.commands >= commands):
+        if report.seconds - shown >= 1 or report.commands >= commands:
             shown = report.seconds
-            line = f"{report.commands:,} of {commands:,} commands, {number:,} episodes"
-            rate = report.commands / max(report.seconds, 0.001)
-            print(f"\r{line}, {rate:,.0f} commands/s", end="", file=sys.stderr, flush=True)
+            rate = report.commands / report.seconds
+            done = f"{report.commands:,} of {commands:,} commands, {number:,} episodes"
+            say(f"\r{done}, {rate:,.0f} commands/s ")
     return report
 
 
+def say(text: str) -> None:
+    print(text, end="", file=sys.stderr, flush=True)
+
+
 def told(failure: Failure) -> str:
-    lines = [f"{len(failure.log)} commands: {failure.what}"]
-    for each in failure.log:
-        lines.append(
-            f"  {each.pool_id} {each.command_id} {each.client_id} {each.occurred_at} {each.body}"
-        )
-    return "\n".join(lines)
+    lines = [
+        f"  {each.pool_id} {each.command_id} {each.client_id} {each.occurred_at} {each.body}"
+        for each in failure.log
+    ]
+    return "\n".join((f"{failure.what}\nafter these {len(lines)} commands:", *lines))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--commands", type=int, default=1_000_000)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", default="1")
     parser.add_argument("--failures", type=int, default=1, help="stop after so many")
+    parser.add_argument("--episode", help="only this one, as a failure names it")
     options = parser.parse_args()
-    report = run(options.commands, options.seed, failures=options.failures, show=True)
-    print(file=sys.stderr)
+    if options.episode:
+        world, failure = episode(options.episode)
+        report = Report(len(world.log), 0.0, world.seen, [shrink(failure)] if failure else [])
+    else:
+        report = run(options.commands, options.seed, failures=options.failures)
     for name, count in sorted(report.seen.items()):
         print(f"{count:>12,}  {name}")
     for failure in report.failures:
         print(told(failure))
+    print(f"{report.commands:,} commands, {len(report.failures)} failures")
     return 1 if report.failures else 0
 
 

@@ -73,7 +73,7 @@ class Walk:
         elif rng.random() < 0.004:
             world.wait(world.clock + round(rng.choice((0, 0, 0.1, 2, 30)) * HOUR))
         while True:
-            (chosen,) = rng.choices(_ACTIONS, _WEIGHTS)
+            (chosen,) = rng.choices(ACTIONS, _WEIGHTS)
             command = chosen(self)
             if command is not None:
                 return command
@@ -537,5 +537,5 @@ _CHOICES: tuple[tuple[Callable[[Walk], c.Command | None], float], ...] = (
     (Walk.any_report, 8),
     (Walk.any_agent, 3),
 )
-_ACTIONS = [action for action, _ in _CHOICES]
+ACTIONS = [action for action, _ in _CHOICES]
 _WEIGHTS = [weight for _, weight in _CHOICES]
