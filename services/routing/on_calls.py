@@ -314,7 +314,8 @@ def transfer(turn: Turn, body: c.TransferCall) -> None:
         # What the first queue's caller was asked for says nothing about another queue.
         call.asked = (body.queue_id, 0, ())
     state = turn.enter_queue(call, body.queue_id or before, at)
-    if body.to_agent_id:
+    # Who has helped with this call and wanted to go has just gone.
+    if body.to_agent_id and pool.agents[body.to_agent_id].state is not AgentState.LOGGED_OUT:
         call.only_agent = body.to_agent_id
         call.only_until = at + ONLY_SECONDS * SECOND
     given = e.CallTransferred(

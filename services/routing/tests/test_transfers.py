@@ -238,3 +238,13 @@ def test_nobody_waits_when_two_become_free_for_two(play: Play) -> None:
     found = play.tell(c.TransferCall("c1", "ann", queue_id="q"))
     assert kinds(found).count("CallOffered") == 2
     assert play.pool.queue("acme/q").pace.began == 0
+
+
+def test_to_a_helper_who_goes_with_the_help(play: Play) -> None:
+    asked = c.RequestHelp("c1", "ann", CONSULT, "sup")
+    offered = only(play.tell(asked), e.CallHelpOffered)
+    play.tell(c.AcceptOffer(offered.offer_id, "sup"))
+    play.tell(c.LogOutAgent("sup", "home"))
+    found = play.tell(c.TransferCall("c1", "ann", to_agent_id="sup"))
+    assert "AgentLoggedOut" in kinds(found)
+    assert play.offered_to("c1") == "bob", "and does not wait for sup"
