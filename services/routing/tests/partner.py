@@ -86,6 +86,7 @@ async def follow(options: argparse.Namespace, record: Record, rng: random.Random
     subscribe = pb.FollowAssignmentsRequest.Subscribe(
         subscriber=options.subscriber,
         site=options.site,
+        client_ids=options.client,
         pool_ids=options.pool,
         start=pb.FollowAssignmentsRequest.START_EARLIEST,
         window=options.window,
@@ -129,6 +130,7 @@ def main() -> int:
     parser.add_argument("subscriber")
     parser.add_argument("record", type=Path)
     parser.add_argument("--site", default="")
+    parser.add_argument("--client", action="append", default=[])
     parser.add_argument("--pool", action="append", default=[])
     parser.add_argument("--window", type=int, default=50)
     parser.add_argument("--breaks", action="store_true", help="break the line at random")

@@ -28,16 +28,21 @@ KILLS = 4
 class Centre:
     """Customers, agents and a telephone system that react to what routing decides."""
 
-    def __init__(self, producer: Producer, published: Published, name: str) -> None:
+    def __init__(
+        self, producer: Producer, published: Published, name: str, client: str = "acme"
+    ) -> None:
         self._producer = producer
+        self._client = client
         self._published = published
         self._rng = random.Random(5)
         self.pools = [f"{name}-{number}" for number in range(POOLS)]
-        self.calls = [f"acme/{pool}-c{number}" for pool in self.pools for number in range(CALLS)]
+        self.calls = [
+            f"{client}/{pool}-c{number}" for pool in self.pools for number in range(CALLS)
+        ]
 
     async def tell(self, pool: str, body: c.Body) -> None:
         now = SystemClock().now_us()
-        client = "acme" if isinstance(body, c.CallCommand) else c.CENTRE
+        client = self._client if isinstance(body, c.CallCommand) else c.CENTRE
         command = c.command_for(
             pool,
             body,

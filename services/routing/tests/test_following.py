@@ -132,7 +132,8 @@ async def test_partners_and_everything_else_are_killed(
     await api.ready()
     address = f"127.0.0.1:{ports.routing_grpc}"
     partners = {
-        "all": Partner(address, f"all-{pool}", tmp_path / "all"),
+        # Of this test's client: everything since the broker began would be the other tests'.
+        "all": Partner(address, f"all-{pool}", tmp_path / "all", ["--client", pool]),
         **{
             site: Partner(address, f"{site}-{pool}", tmp_path / site, ["--site", site])
             for site in SITES
@@ -142,7 +143,7 @@ async def test_partners_and_everything_else_are_killed(
         partner.start()
     rng = random.Random(7)
     async with Producer(bootstrap, linger_ms=0) as producer:
-        centre = Sites(producer, published, pool)
+        centre = Sites(producer, published, pool, client=pool)
         await centre.open()
         arriving = asyncio.create_task(centre.arrive())
         try:

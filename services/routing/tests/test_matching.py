@@ -57,9 +57,11 @@ configs = st.builds(
 )
 queues = st.dictionaries(
     st.sampled_from(["acme/q", "acme/r", "bank/q", "care/r"]),
-    st.tuples(configs, st.sampled_from([0, 1, 1]), levels),
+    st.fixed_dictionaries(
+        {"config": configs, "config_version": st.sampled_from([0, 1, 1]), "level": levels}
+    ),
     min_size=1,
-).map(lambda each: {key: QueueState(key, *fields) for key, fields in each.items()})
+).map(lambda each: {key: QueueState(key, **fields) for key, fields in each.items()})
 rules = st.dictionaries(
     clients, st.builds(ClientRules, share=st.sampled_from([0.0, 0.4]), floor=st.integers(0, 3))
 )

@@ -17,7 +17,7 @@ LONG = Queue("long", target_seconds=120)
 
 
 def state(key: str, config: Queue, share: float = 1.0) -> QueueState:
-    return QueueState(key, config, 1, Level(100.0, 100.0 * share))
+    return QueueState(key, config, config_version=1, level=Level(100.0, 100.0 * share))
 
 
 def orders(policy: str, queue: Queue, agents: dict[str, tuple[Skills, int, int]]) -> Matching:
