@@ -86,6 +86,9 @@ def check_calls(pool: Pool) -> None:
         elif call.state is CallState.WAITING:
             assert call.agent_id == call.offer_id == ""
             assert call.why is None
+            only = pool.agents.get(call.only_agent)
+            gone = only is not None and only.state is AgentState.LOGGED_OUT
+            assert not gone, "waits for somebody who has logged out"
         elif call.state is CallState.WRAP_UP:
             assert call.wrapping, "over, and still here"
         assert not call.held_at or call.state is CallState.CONNECTED, "on hold with nobody"
@@ -136,10 +139,12 @@ def check_capacity(pool: Pool, agent: Agent) -> None:
     assert not (kinds[VOICE] and kinds[CHAT]), "a voice beside a chat"
     assert kinds[CHAT] <= agent.chats, "too many chats"
     assert kinds[EMAIL] <= agent.emails, "too many e-mails"
-    if any(kind_of(call) != EMAIL for call in calls):
-        for call in calls:
-            active = call.state is CallState.CONNECTED and not call.held_at
-            assert kind_of(call) != EMAIL or not active, "an e-mail beside something more urgent"
+    urgent = any(kind_of(call) != EMAIL for call in calls)
+    for call in calls:
+        active = call.state is CallState.CONNECTED and not call.held_at
+        beside = urgent and kind_of(call) == EMAIL
+        assert not (beside and active), "an e-mail beside something more urgent"
+        assert beside or not call.interrupted, "an e-mail that waits for nothing"
 
 
 # Who could take what.

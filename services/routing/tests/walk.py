@@ -59,6 +59,8 @@ class Walk:
                         yield self.command(pool_id, c.ConfigureQueue(self.queue(queue_id)), client)
                 if self.rng.random() < 0.4:
                     yield self.command(pool_id, c.ConfigureClient(self.rules()), client)
+            if self.rng.random() < 0.2:
+                yield self.command(pool_id, c.ConfigureQueue(self.back_and_forth(pool_id)), "acme")
             for agent_id in agents:
                 yield self.command(pool_id, self.log_in(agent_id))
                 yield self.command(pool_id, c.MakeAgentAvailable(agent_id))
@@ -157,6 +159,12 @@ class Walk:
             callback_attempts=rng.randint(1, 3),
             callback_retry_seconds=rng.choice((1, 30)),
         )
+
+    def back_and_forth(self, pool_id: str) -> Queue:
+        """A queue that is never open, and hands over to its like in the other pool."""
+        (other,) = (each for each in self.world.pools if each != pool_id)
+        there = Step(0, Overflow.MOVE_TO_POOL, pool_id=other, queue_id="x")
+        return Queue("x", hours=Hours("UTC"), when_closed=there)
 
     def rules(self) -> ClientRules:
         rng = self.rng
@@ -431,6 +439,11 @@ class Walk:
         """What a pool has sent to another, in order."""
         return self.world.delivery(self.rng.randrange(8))
 
+    def deliver_again(self) -> c.Command | None:
+        """A take-over that has been delivered, perhaps long ago."""
+        sent = [each for each in self.world.log if isinstance(each.body, c.TakeOverCall)]
+        return self.rng.choice(sent) if sent else None
+
     def forged(self) -> c.Command | None:
         """A take-over from a pool that is not here."""
         client, pool_id = self.rng.choice(CLIENTS), self.pool_id()
@@ -533,6 +546,7 @@ _CHOICES: tuple[tuple[Callable[[Walk], c.Command | None], float], ...] = (
     (Walk.early, 1),
     (Walk.again, 5),
     (Walk.deliver, 8),
+    (Walk.deliver_again, 1),
     (Walk.forged, 0.3),
     (Walk.any_report, 8),
     (Walk.any_agent, 3),

@@ -57,6 +57,7 @@ class Seen:
     connected_at: int = 0
     talked: int = 0
     held_at: int = 0
+    held: int = 0
     outcome: str = ""
     may_wrap_up: set[str] = field(default_factory=set)
     helps: dict[str, Help] = field(default_factory=dict)
@@ -228,6 +229,7 @@ class Watcher:
                 self.step(seen, (CONNECTED,), CONNECTED)
                 assert seen.held_at, "resumed, and was not held"
                 assert body.held == at - seen.held_at, "how long it was held"
+                seen.held += body.held
                 seen.held_at = 0
             case e.CallTransferred():
                 self.transfer(stream, seen, body, at)
@@ -276,6 +278,7 @@ class Watcher:
         return talked
 
     def end(self, stream: str, seen: Seen, body: e.CallEnded, at: int) -> None:
+        seen.held += at - seen.held_at if seen.held_at else 0
         seen.held_at = 0
         match body.cause:
             case e.EndCause.LEFT_BEFORE_QUEUE:
@@ -290,7 +293,7 @@ class Watcher:
                 assert seen.answered, "left again, and was never answered"
                 self.take_away(stream, seen)
                 self.step(seen, (WAITING, ASSIGNED), OVER)
-        assert body.talked == seen.talked, "how long they talked"
+        assert (body.talked, body.held) == (seen.talked, seen.held), "how long they talked"
         if seen.phase != ARRIVED:
             assert body.queue_id == seen.queue_id
 

@@ -18,6 +18,8 @@ LOOPS = 3_000
 """More commands than that never follow from time alone."""
 
 ANSWERS = (c.AcceptOffer, c.DeclineOffer, c.ExpireOffer)
+MISSED = (e.CallOfferExpired, e.CallOfferDeclined)
+BEGINNINGS = (c.ReportCallArrived, c.QueueCall, c.TakeOverCall)
 Events = list[e.Event | e.Sent]
 
 
@@ -55,6 +57,7 @@ class World:
             self.answers.add(command.command_id)
         due = self._is_due(pool, command)
         kind = type(body).__name__
+        moved = self._has_moved(pool, command)
         try:
             events = apply(pool, command)
         except Rejected:
@@ -64,10 +67,12 @@ class World:
         self.seen[kind] += 1
         self.seen.update(type(getattr(event, "body", event)).__name__ for event in events)
         assert due or not events, "a timer that is not due has done something"
+        assert not moved or is_passed_on(command, events), "a report that nobody is told"
         self._check_repeat(command, events)
         self._tell_twin(command, events)
         self._post(command, events)
         offers = self.watcher.see(pool_id, events)
+        self._check_missed(pool, events)
         timers = invariants.all_timers(pool)
         idle_before = self.idle.get(pool_id, {})
         self.idle[pool_id] = invariants.check(pool, timers, offers, idle_before)
@@ -106,15 +111,32 @@ class World:
                     due = agent.lost_at + pool.settings.lost_seconds * c.SECOND
         return due is not None and due <= command.occurred_at
 
+    def _has_moved(self, pool: Pool, command: c.Command) -> bool:
+        """Whether it reports about a call that has gone from this pool to another one."""
+        body = command.body
+        if isinstance(body, BEGINNINGS) or not isinstance(body, c.CallCommand):
+            return False
+        stream = f"{command.client_id}/{body.call_id}"
+        seen = self.watcher.calls.get(stream)
+        return seen is not None and seen.pool_id != pool.pool_id and stream in pool.finished
+
     def _check_repeat(self, command: c.Command, events: Events) -> None:
         """What a command does, it does once, in whichever pool."""
         if isinstance(command.body, c.AdvanceCall):
             return  # Another step may be due by the same time.
         decided = [event for event in events if not isinstance(event, e.Sent)]
-        passed_on = [event for event in events if getattr(event, "body", None) == command.body]
         assert not (decided and command.command_id in self._accepted), "a repeat does something"
-        if not passed_on:
+        if not is_passed_on(command, events):
             self._accepted.add(command.command_id)
+
+    def _check_missed(self, pool: Pool, events: Events) -> None:
+        """Nobody waits on for the one agent who has just not answered."""
+        for event in events:
+            body = getattr(event, "body", None)
+            if isinstance(event, e.CallEvent) and isinstance(body, MISSED):
+                call = pool.calls.get(event.stream_id)
+                waits = call is not None and call.only_agent == body.agent_id
+                assert not waits, "waits for who has not answered"
 
     def _tell_twin(self, command: c.Command, events: Events) -> None:
         pool_id = command.pool_id
@@ -218,6 +240,10 @@ class World:
                 command = self.timer_command(*first)
             self.apply(command)
         raise AssertionError("it never comes to rest")
+
+
+def is_passed_on(command: c.Command, events: Events) -> bool:
+    return [event.body for event in events if isinstance(event, e.Sent)] == [command.body]
 
 
 def is_timer(command: c.Command, timer: Timer) -> bool:
