@@ -94,6 +94,7 @@ def check_calls(pool: Pool) -> None:
         assert not call.held_at or call.state is CallState.CONNECTED, "on hold with nobody"
         assert not call.interrupted or call.held_at, "interrupted, and not on hold"
         assert not call.not_before or (call.state is CallState.WAITING and call.callback)
+        assert call.relaxed or not call.any_group, "served by everybody, and nothing has said so"
         assert not call.helps or call.state is CallState.CONNECTED, "help for no call"
         for help_stream in call.helps:
             assert pool.calls[help_stream].main == stream

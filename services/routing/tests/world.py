@@ -3,6 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Iterable
 
+from eventkit.ids import derived_id
 from services.routing import commands as c
 from services.routing import events as e
 from services.routing.codec import decode_pool, encode_event, encode_pool
@@ -161,7 +162,7 @@ class World:
             if not isinstance(event, e.Sent):
                 continue
             assert event.pool_id in self.pools
-            own = f"{command.pool_id}/{command.command_id}/{number}"
+            own = derived_id("sent", command.pool_id, command.command_id, number)
             sent = c.command_for(
                 event.pool_id,
                 event.body,
