@@ -59,7 +59,10 @@ class Centre(RuleBasedStateMachine):
 
 
 TestCentre = Centre.TestCase
-TestCentre.settings = settings(max_examples=40, stateful_step_count=100, deadline=None)
+# The same walks in every run of the suite: model.py is what looks for new ones.
+TestCentre.settings = settings(
+    max_examples=40, stateful_step_count=100, deadline=None, derandomize=True, database=None
+)
 
 
 @pytest.mark.parametrize("number", range(8))
