@@ -469,7 +469,8 @@ class Turn:
             call.helps_made,
             call.done,
         )
-        self.events.append(e.Sent(step.pool_id, call.client_id, call.at, take_over))
+        # Decided now, however old the report is: the other pool may have forgotten what was then.
+        self.events.append(e.Sent(step.pool_id, call.client_id, max(self.now, call.at), take_over))
         self.pool.finish(call, self.now)
         self.pool.moved[call.stream_id] = Moved(step.pool_id, call.version)
 

@@ -143,3 +143,15 @@ def test_a_step_that_is_configured_for_who_has_waited_for_days() -> None:
     assert isinstance(moved, e.CallMovedToPool)
     assert sent.occurred_at == here.now
     assert kinds(deliver(sent, there, here.now)) == ["CallTakenOver"]
+
+
+def test_a_call_that_is_reported_late_is_sent_as_of_now() -> None:
+    play = Play("here")
+    play.queue("q", hours=NEVER, when_closed=to("there"))
+    play.call("c2", "open")
+    play.wait(3600)
+    play.call("c3", "open")
+    late = play.now - 1800 * S
+    sent = sent_by(play.tell(c.QueueCall("c1", "q"), at=late))
+    assert isinstance(sent.body, c.TakeOverCall)
+    assert (sent.occurred_at, sent.body.queued_at) == (play.now, late)
