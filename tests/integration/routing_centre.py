@@ -27,6 +27,7 @@ from relais.routing.v1 import routing_service_pb2 as pb
 from relais.routing.v1.routing_service_pb2_grpc import RoutingServiceStub
 
 from relaisctl.stack import load_topics
+from tests.integration.routing_ledger import decoded
 
 TOPICS: dict[str, Any] = {"call-events": CallEvent, "agent-events": AgentEvent}
 PARTITIONS = {topic.name: topic.partitions for topic in load_topics()}
@@ -270,7 +271,9 @@ class Centre:
             for where, records in (await consumer.getmany(timeout_ms=500)).items():
                 kind = TOPICS[where.topic]
                 for record in records:
-                    self._hear(kind.FromString(record.value))
+                    event = decoded(kind, record.value)
+                    if event is not None:
+                        self._hear(event)
                 await asyncio.sleep(0)
 
     def _hear(self, event: CallEvent | AgentEvent) -> None:
