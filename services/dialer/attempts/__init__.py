@@ -1,0 +1,1 @@
+"""One dialling, from the decision that it is allowed to its outcome."""

@@ -1,0 +1,1 @@
+"""A campaign: what it is for, how it dials, whether it runs."""

@@ -1,0 +1,1 @@
+"""The worker: turns of pacing, what the carrier says, what routing decides."""

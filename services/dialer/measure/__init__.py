@@ -1,0 +1,1 @@
+"""The legal measure of abandonment: one projection for pacing, wallboard and audit."""

@@ -1,0 +1,7 @@
+"""Leads, their numbers, lists."""
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None: ...

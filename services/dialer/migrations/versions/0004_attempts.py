@@ -1,0 +1,7 @@
+"""Attempts."""
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None: ...

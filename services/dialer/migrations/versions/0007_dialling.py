@@ -1,0 +1,7 @@
+"""Where the worker is."""
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None: ...

@@ -1,0 +1,1 @@
+"""How many to dial now. Pure; a small file for each policy."""

@@ -1,0 +1,8 @@
+"""The one MetaData of the dialer's read models; each capability's `store.py` adds its tables to it.
+
+Alembic's migrations/versions make them; a test compares the two.
+"""
+
+from sqlalchemy import MetaData
+
+metadata = MetaData()
