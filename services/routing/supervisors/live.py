@@ -100,6 +100,22 @@ def agents_now(pool: Pool, now: int) -> list[AgentsNow]:
     ]
 
 
+def agents_there(pool: Pool) -> list[Agent]:
+    """Those who are logged in, by id."""
+    there = (a for a in pool.agents.values() if a.state is not AgentState.LOGGED_OUT)
+    return sorted(there, key=lambda agent: agent.agent_id)
+
+
+def waiting_by_priority(pool: Pool) -> dict[tuple[str, str, int], int]:
+    """How many callers wait, by client, queue and priority; who will be called back is not one."""
+    count: Counter[tuple[str, str, int]] = Counter(
+        (call.client_id, call.queue_id, call.priority)
+        for call in calls_of(pool)
+        if call.state is CallState.WAITING and not call.callback
+    )
+    return dict(sorted(count.items()))
+
+
 def waits_since(call: Call) -> int:
     """From when its present wait is counted."""
     return call.requeued_at if call.answered else call.queued_at

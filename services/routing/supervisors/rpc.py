@@ -7,11 +7,13 @@ from relais.pools.v1 import events_pb2 as pools
 from relais.routing.v1 import pool_service_pb2 as pb
 
 from eventkit.rpc import Context, Method, trace_of, unary
+from eventkit.wire import timestamp
 from services.routing import commands as c
 from services.routing import events as e
 from services.routing.configuration import ClientRules, sorted_groups
-from services.routing.mapping import Mapped
-from services.routing.pool import Pool
+from services.routing.mapping import Mapped, Values, to_timestamp
+from services.routing.pool import Agent, Pool
+from services.routing.supervisors.live import agents_there, waiting_by_priority
 from services.routing.supervisors.service import Supervision
 
 SERVICE = pb.DESCRIPTOR.services_by_name["PoolService"].full_name
@@ -32,6 +34,7 @@ def methods(supervision: Supervision) -> dict[str, Method]:
         "ConfigureQueue": unary(pb.ConfigureQueueRequest, edge.configure_queue, "supervisor"),
         "RemoveQueue": unary(pb.RemoveQueueRequest, edge.remove_queue, "supervisor"),
         "ConfigureClient": unary(pb.ConfigureClientRequest, edge.configure_client, "supervisor"),
+        "ListAgents": unary(pb.ListAgentsRequest, edge.list_agents, "partner"),
     }
 
 
@@ -98,6 +101,19 @@ class _Edge:
         pool = await self._set(request, request.client_id, body, context)
         return pb.ConfigureClientResponse(client=_client(pool, request.client_id))
 
+    async def list_agents(
+        self, request: pb.ListAgentsRequest, context: Context
+    ) -> pb.ListAgentsResponse:
+        pool = await self._supervision.pool(request.pool_id)
+        return pb.ListAgentsResponse(
+            as_of=timestamp(self._supervision.now(pool)),
+            agents=[_agent(pool, agent) for agent in agents_there(pool)],  # type: ignore[misc]
+            waiting=[
+                pb.WaitingNow(client_id=client, queue_id=queue, priority=priority, calls=calls)
+                for (client, queue, priority), calls in waiting_by_priority(pool).items()
+            ],
+        )
+
     async def _set(
         self, request: Any, client_id: str, body: c.Configuration, context: Context
     ) -> Pool:
@@ -124,6 +140,32 @@ def _settings(pool: Pool) -> pools.PoolConfigured:
         settings.help_groups,
     )
     return pools.PoolConfigured(**_POOL.write(configured))
+
+
+def _agent(pool: Pool, agent: Agent) -> Values:
+    """An AgentNow."""
+    calls = [(stream, pool.calls[stream]) for stream in agent.calls]
+    return {
+        "agent_id": agent.agent_id,
+        "state": agent.state,
+        "since": to_timestamp(agent.since),
+        "offered": agent.offered,
+        "calls": [
+            {
+                "call": call.main or stream,
+                "queue_id": call.queue_id,
+                "connected_at": to_timestamp(call.connected_at),
+            }
+            for stream, call in calls
+        ],
+        "wrap_up_ends_at": to_timestamp(
+            max((each.ends_at for each in agent.wrap_ups.values()), default=0)
+        ),
+        "leaving": agent.after_call is not None,
+        "lost": agent.lost_at >= 0,
+        "skills": [{"skill": skill, "level": level} for skill, level in agent.skills],
+        "groups": agent.groups,
+    }
 
 
 def _queue(pool: Pool, key: str) -> pools.QueueConfigured:

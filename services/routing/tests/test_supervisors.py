@@ -479,3 +479,54 @@ async def test_the_same_over_grpc(api: Running, http: httpx.AsyncClient, pool: s
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await stub.GetPool(pb.GetPoolRequest(pool_id="never-heard-of"))
         assert error.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_who_is_there_and_what_waits_for_them(
+    api: Running, http: httpx.AsyncClient, worker: Running, published: Published, pool: str
+) -> None:
+    report = {"pool_id": pool}
+    ann, bob, eve = (f"{name}-{pool}" for name in ("ann", "bob", "eve"))
+    for name in (ann, bob, eve):
+        agent = {"skills": [{"skill": "fr", "level": 3}], "groups": ["day"]}
+        await http.post(f"/v1/agents/{name}/logged-in", json=report | agent)
+    await http.post(f"/v1/agents/{eve}/logged-out", json=report)
+    await http.post(f"/v1/agents/{ann}/available", json=report)
+    for number in range(4):
+        call = report | {"queue_id": "q", "priority": 7 if number > 1 else 0}
+        await http.post(f"/v1/calls/acme/{pool}-{number}/queued", json=call)
+    await published.wait_for(f"acme/{pool}-0", "arrived", "queued", "offered")
+    address = f"127.0.0.1:{api.environment['RELAIS_ROUTING_GRPC_PORT']}"
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub: Any = PoolServiceStub(channel)  # type: ignore[no-untyped-call]
+
+        async def listed() -> Any:
+            return await stub.ListAgents(pb.ListAgentsRequest(pool_id=pool))
+
+        found = await listed()
+        first, second = found.agents
+        assert (first.agent_id, second.agent_id) == (ann, bob)
+        assert (first.state, first.offered) == (AgentState.RESERVED, f"acme/{pool}-0")
+        assert (second.state, second.offered) == (AgentState.LOGGED_IN, "")
+        assert [(each.skill, each.level) for each in second.skills] == [("fr", 3)]
+        assert list(second.groups) == ["day"]
+        assert found.as_of.ToMicroseconds() >= first.since.ToMicroseconds() > 0
+        waiting = [(w.client_id, w.queue_id, w.priority, w.calls) for w in found.waiting]
+        assert waiting == [("acme", "q", 0, 1), ("acme", "q", 7, 2)]
+
+        connected = report | {"agent_id": ann}
+        await http.post(f"/v1/calls/acme/{pool}-0/connected", json=connected)
+        await http.post(f"/v1/agents/{ann}/on-break", json=report | {"reason": "lunch"})
+        first = (await listed()).agents[0]
+        assert (first.state, first.leaving) == (AgentState.BUSY, True)
+        [call] = first.calls
+        assert (call.call, call.queue_id) == (f"acme/{pool}-0", "q")
+        assert call.connected_at.ToMicroseconds() >= first.since.ToMicroseconds()
+
+        await http.post(f"/v1/calls/acme/{pool}-0/ended", json=report)
+        first = (await listed()).agents[0]
+        assert (first.state, list(first.calls)) == (AgentState.WRAP_UP, [])
+        assert first.wrap_up_ends_at.ToMicroseconds() > first.since.ToMicroseconds()
+
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await stub.ListAgents(pb.ListAgentsRequest(pool_id="never-heard-of"))
+        assert error.value.code() is grpc.StatusCode.NOT_FOUND

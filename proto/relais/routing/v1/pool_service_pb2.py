@@ -22,40 +22,53 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from relais.agents.v1 import events_pb2 as relais_dot_agents_dot_v1_dot_events__pb2
 from relais.pools.v1 import events_pb2 as relais_dot_pools_dot_v1_dot_events__pb2
+from relais.routing.v1 import pool_snapshot_pb2 as relais_dot_routing_dot_v1_dot_pool__snapshot__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$relais/routing/v1/pool_service.proto\x12\x11relais.routing.v1\x1a\x1crelais/pools/v1/events.proto\"!\n\x0eGetPoolRequest\x12\x0f\n\x07pool_id\x18\x01 \x01(\t\"\xae\x01\n\x0fGetPoolResponse\x12\x31\n\x08settings\x18\x01 \x01(\x0b\x32\x1f.relais.pools.v1.PoolConfigured\x12\x32\n\x06queues\x18\x02 \x03(\x0b\x32\".relais.routing.v1.ConfiguredQueue\x12\x34\n\x07\x63lients\x18\x03 \x03(\x0b\x32#.relais.routing.v1.ConfiguredClient\"Z\n\x0f\x43onfiguredQueue\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x34\n\nconfigured\x18\x02 \x01(\x0b\x32 .relais.pools.v1.QueueConfigured\"\\\n\x10\x43onfiguredClient\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x35\n\nconfigured\x18\x02 \x01(\x0b\x32!.relais.pools.v1.ClientConfigured\"q\n\x1c\x43onfigurePoolSettingsRequest\x12\x0f\n\x07pool_id\x18\x01 \x01(\t\x12\x31\n\x08settings\x18\x02 \x01(\x0b\x32\x1f.relais.pools.v1.PoolConfigured\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\"R\n\x1d\x43onfigurePoolSettingsResponse\x12\x31\n\x08settings\x18\x01 \x01(\x0b\x32\x1f.relais.pools.v1.PoolConfigured\"{\n\x15\x43onfigureQueueRequest\x12\x0f\n\x07pool_id\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12/\n\x05queue\x18\x03 \x01(\x0b\x32 .relais.pools.v1.QueueConfigured\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\"I\n\x16\x43onfigureQueueResponse\x12/\n\x05queue\x18\x01 \x01(\x0b\x32 .relais.pools.v1.QueueConfigured\"s\n\x12RemoveQueueRequest\x12\x0f\n\x07pool_id\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\x10\n\x08queue_id\x18\x03 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x04 \x01(\x03\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\"-\n\x13RemoveQueueResponse\x12\x16\n\x0e\x63onfig_version\x18\x01 \x01(\x03\"~\n\x16\x43onfigureClientRequest\x12\x0f\n\x07pool_id\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\x31\n\x06\x63lient\x18\x03 \x01(\x0b\x32!.relais.pools.v1.ClientConfigured\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\"L\n\x17\x43onfigureClientResponse\x12\x31\n\x06\x63lient\x18\x01 \x01(\x0b\x32!.relais.pools.v1.ClientConfigured2\x8a\x04\n\x0bPoolService\x12P\n\x07GetPool\x12!.relais.routing.v1.GetPoolRequest\x1a\".relais.routing.v1.GetPoolResponse\x12z\n\x15\x43onfigurePoolSettings\x12/.relais.routing.v1.ConfigurePoolSettingsRequest\x1a\x30.relais.routing.v1.ConfigurePoolSettingsResponse\x12\x65\n\x0e\x43onfigureQueue\x12(.relais.routing.v1.ConfigureQueueRequest\x1a).relais.routing.v1.ConfigureQueueResponse\x12\\\n\x0bRemoveQueue\x12%.relais.routing.v1.RemoveQueueRequest\x1a&.relais.routing.v1.RemoveQueueResponse\x12h\n\x0f\x43onfigureClient\x12).relais.routing.v1.ConfigureClientRequest\x1a*.relais.routing.v1.ConfigureClientResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$relais/routing/v1/pool_service.proto\x12\x11relais.routing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1drelais/agents/v1/events.proto\x1a\x1crelais/pools/v1/events.proto\x1a%relais/routing/v1/pool_snapshot.proto\"!\n\x0eGetPoolRequest\x12\x0f\n\x07pool_id\x18\x01 \x01(\t\"\xae\x01\n\x0fGetPoolResponse\x12\x31\n\x08settings\x18\x01 \x01(\x0b\x32\x1f.relais.pools.v1.PoolConfigured\x12\x32\n\x06queues\x18\x02 \x03(\x0b\x32\".relais.routing.v1.ConfiguredQueue\x12\x34\n\x07\x63lients\x18\x03 \x03(\x0b\x32#.relais.routing.v1.ConfiguredClient\"Z\n\x0f\x43onfiguredQueue\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x34\n\nconfigured\x18\x02 \x01(\x0b\x32 .relais.pools.v1.QueueConfigured\"\\\n\x10\x43onfiguredClient\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x35\n\nconfigured\x18\x02 \x01(\x0b\x32!.relais.pools.v1.ClientConfigured\"q\n\x1c\x43onfigurePoolSettingsRequest\x12\x0f\n\x07pool_id\x18\x01 \x01(\t\x12\x31\n\x08settings\x18\x02 \x01(\x0b\x32\x1f.relais.pools.v1.PoolConfigured\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\"R\n\x1d\x43onfigurePoolSettingsResponse\x12\x31\n\x08settings\x18\x01 \x01(\x0b\x32\x1f.relais.pools.v1.PoolConfigured\"{\n\x15\x43onfigureQueueRequest\x12\x0f\n\x07pool_id\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12/\n\x05queue\x18\x03 \x01(\x0b\x32 .relais.pools.v1.QueueConfigured\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\"I\n\x16\x43onfigureQueueResponse\x12/\n\x05queue\x18\x01 \x01(\x0b\x32 .relais.pools.v1.QueueConfigured\"s\n\x12RemoveQueueRequest\x12\x0f\n\x07pool_id\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\x10\n\x08queue_id\x18\x03 \x01(\t\x12\x18\n\x10\x65xpected_version\x18\x04 \x01(\x03\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\"-\n\x13RemoveQueueResponse\x12\x16\n\x0e\x63onfig_version\x18\x01 \x01(\x03\"~\n\x16\x43onfigureClientRequest\x12\x0f\n\x07pool_id\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\x31\n\x06\x63lient\x18\x03 \x01(\x0b\x32!.relais.pools.v1.ClientConfigured\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\"L\n\x17\x43onfigureClientResponse\x12\x31\n\x06\x63lient\x18\x01 \x01(\x0b\x32!.relais.pools.v1.ClientConfigured\"$\n\x11ListAgentsRequest\x12\x0f\n\x07pool_id\x18\x01 \x01(\t\"\x9c\x01\n\x12ListAgentsResponse\x12)\n\x05\x61s_of\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x06\x61gents\x18\x02 \x03(\x0b\x32\x1b.relais.routing.v1.AgentNow\x12.\n\x07waiting\x18\x03 \x03(\x0b\x32\x1d.relais.routing.v1.WaitingNow\"\xc1\x02\n\x08\x41gentNow\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.relais.routing.v1.AgentState\x12)\n\x05since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07offered\x18\x04 \x01(\t\x12,\n\x05\x63\x61lls\x18\x05 \x03(\x0b\x32\x1d.relais.routing.v1.CallInHand\x12\x33\n\x0fwrap_up_ends_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07leaving\x18\x07 \x01(\x08\x12\x0c\n\x04lost\x18\x08 \x01(\x08\x12\'\n\x06skills\x18\t \x03(\x0b\x32\x17.relais.agents.v1.Skill\x12\x0e\n\x06groups\x18\n \x03(\t\"^\n\nCallInHand\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\t\x12\x10\n\x08queue_id\x18\x02 \x01(\t\x12\x30\n\x0c\x63onnected_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"R\n\nWaitingNow\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x10\n\x08queue_id\x18\x02 \x01(\t\x12\x10\n\x08priority\x18\x03 \x01(\x11\x12\r\n\x05\x63\x61lls\x18\x04 \x01(\x05\x32\xe5\x04\n\x0bPoolService\x12P\n\x07GetPool\x12!.relais.routing.v1.GetPoolRequest\x1a\".relais.routing.v1.GetPoolResponse\x12z\n\x15\x43onfigurePoolSettings\x12/.relais.routing.v1.ConfigurePoolSettingsRequest\x1a\x30.relais.routing.v1.ConfigurePoolSettingsResponse\x12\x65\n\x0e\x43onfigureQueue\x12(.relais.routing.v1.ConfigureQueueRequest\x1a).relais.routing.v1.ConfigureQueueResponse\x12\\\n\x0bRemoveQueue\x12%.relais.routing.v1.RemoveQueueRequest\x1a&.relais.routing.v1.RemoveQueueResponse\x12h\n\x0f\x43onfigureClient\x12).relais.routing.v1.ConfigureClientRequest\x1a*.relais.routing.v1.ConfigureClientResponse\x12Y\n\nListAgents\x12$.relais.routing.v1.ListAgentsRequest\x1a%.relais.routing.v1.ListAgentsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'relais.routing.v1.pool_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETPOOLREQUEST']._serialized_start=89
-  _globals['_GETPOOLREQUEST']._serialized_end=122
-  _globals['_GETPOOLRESPONSE']._serialized_start=125
-  _globals['_GETPOOLRESPONSE']._serialized_end=299
-  _globals['_CONFIGUREDQUEUE']._serialized_start=301
-  _globals['_CONFIGUREDQUEUE']._serialized_end=391
-  _globals['_CONFIGUREDCLIENT']._serialized_start=393
-  _globals['_CONFIGUREDCLIENT']._serialized_end=485
-  _globals['_CONFIGUREPOOLSETTINGSREQUEST']._serialized_start=487
-  _globals['_CONFIGUREPOOLSETTINGSREQUEST']._serialized_end=600
-  _globals['_CONFIGUREPOOLSETTINGSRESPONSE']._serialized_start=602
-  _globals['_CONFIGUREPOOLSETTINGSRESPONSE']._serialized_end=684
-  _globals['_CONFIGUREQUEUEREQUEST']._serialized_start=686
-  _globals['_CONFIGUREQUEUEREQUEST']._serialized_end=809
-  _globals['_CONFIGUREQUEUERESPONSE']._serialized_start=811
-  _globals['_CONFIGUREQUEUERESPONSE']._serialized_end=884
-  _globals['_REMOVEQUEUEREQUEST']._serialized_start=886
-  _globals['_REMOVEQUEUEREQUEST']._serialized_end=1001
-  _globals['_REMOVEQUEUERESPONSE']._serialized_start=1003
-  _globals['_REMOVEQUEUERESPONSE']._serialized_end=1048
-  _globals['_CONFIGURECLIENTREQUEST']._serialized_start=1050
-  _globals['_CONFIGURECLIENTREQUEST']._serialized_end=1176
-  _globals['_CONFIGURECLIENTRESPONSE']._serialized_start=1178
-  _globals['_CONFIGURECLIENTRESPONSE']._serialized_end=1254
-  _globals['_POOLSERVICE']._serialized_start=1257
-  _globals['_POOLSERVICE']._serialized_end=1779
+  _globals['_GETPOOLREQUEST']._serialized_start=192
+  _globals['_GETPOOLREQUEST']._serialized_end=225
+  _globals['_GETPOOLRESPONSE']._serialized_start=228
+  _globals['_GETPOOLRESPONSE']._serialized_end=402
+  _globals['_CONFIGUREDQUEUE']._serialized_start=404
+  _globals['_CONFIGUREDQUEUE']._serialized_end=494
+  _globals['_CONFIGUREDCLIENT']._serialized_start=496
+  _globals['_CONFIGUREDCLIENT']._serialized_end=588
+  _globals['_CONFIGUREPOOLSETTINGSREQUEST']._serialized_start=590
+  _globals['_CONFIGUREPOOLSETTINGSREQUEST']._serialized_end=703
+  _globals['_CONFIGUREPOOLSETTINGSRESPONSE']._serialized_start=705
+  _globals['_CONFIGUREPOOLSETTINGSRESPONSE']._serialized_end=787
+  _globals['_CONFIGUREQUEUEREQUEST']._serialized_start=789
+  _globals['_CONFIGUREQUEUEREQUEST']._serialized_end=912
+  _globals['_CONFIGUREQUEUERESPONSE']._serialized_start=914
+  _globals['_CONFIGUREQUEUERESPONSE']._serialized_end=987
+  _globals['_REMOVEQUEUEREQUEST']._serialized_start=989
+  _globals['_REMOVEQUEUEREQUEST']._serialized_end=1104
+  _globals['_REMOVEQUEUERESPONSE']._serialized_start=1106
+  _globals['_REMOVEQUEUERESPONSE']._serialized_end=1151
+  _globals['_CONFIGURECLIENTREQUEST']._serialized_start=1153
+  _globals['_CONFIGURECLIENTREQUEST']._serialized_end=1279
+  _globals['_CONFIGURECLIENTRESPONSE']._serialized_start=1281
+  _globals['_CONFIGURECLIENTRESPONSE']._serialized_end=1357
+  _globals['_LISTAGENTSREQUEST']._serialized_start=1359
+  _globals['_LISTAGENTSREQUEST']._serialized_end=1395
+  _globals['_LISTAGENTSRESPONSE']._serialized_start=1398
+  _globals['_LISTAGENTSRESPONSE']._serialized_end=1554
+  _globals['_AGENTNOW']._serialized_start=1557
+  _globals['_AGENTNOW']._serialized_end=1878
+  _globals['_CALLINHAND']._serialized_start=1880
+  _globals['_CALLINHAND']._serialized_end=1974
+  _globals['_WAITINGNOW']._serialized_start=1976
+  _globals['_WAITINGNOW']._serialized_end=2058
+  _globals['_POOLSERVICE']._serialized_start=2061
+  _globals['_POOLSERVICE']._serialized_end=2674
 # @@protoc_insertion_point(module_scope)

@@ -13,8 +13,11 @@ in the log then: GetPool says.
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from relais.agents.v1 import events_pb2 as _events_pb2_1
 from relais.pools.v1 import events_pb2 as _events_pb2
+from relais.routing.v1 import pool_snapshot_pb2 as _pool_snapshot_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -328,3 +331,170 @@ class ConfigureClientResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConfigureClientResponse: _TypeAlias = ConfigureClientResponse  # noqa: Y015
+
+@_typing.final
+class ListAgentsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POOL_ID_FIELD_NUMBER: _builtins.int
+    pool_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        pool_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pool_id", b"pool_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAgentsRequest: _TypeAlias = ListAgentsRequest  # noqa: Y015
+
+@_typing.final
+class ListAgentsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AS_OF_FIELD_NUMBER: _builtins.int
+    AGENTS_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """Until when states and waits are counted: now, or the pool's time where it lives in another."""
+
+    @_builtins.property
+    def agents(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentNow]:
+        """Those who are logged in, by id."""
+
+    @_builtins.property
+    def waiting(self) -> _containers.RepeatedCompositeFieldContainer[Global___WaitingNow]:
+        """By queue and priority."""
+
+    def __init__(
+        self,
+        *,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+        agents: _abc.Iterable[Global___AgentNow] | None = ...,
+        waiting: _abc.Iterable[Global___WaitingNow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "as_of", b"as_of", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAgentsResponse: _TypeAlias = ListAgentsResponse  # noqa: Y015
+
+@_typing.final
+class AgentNow(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    OFFERED_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    WRAP_UP_ENDS_AT_FIELD_NUMBER: _builtins.int
+    LEAVING_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    SKILLS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    agent_id: _builtins.str
+    state: _pool_snapshot_pb2.AgentState.ValueType
+    offered: _builtins.str
+    """What is offered and what is in hand: the calls' streams, `<client>/<call>`."""
+    leaving: _builtins.bool
+    """Goes on a break or home as soon as the call in hand is over."""
+    lost: _builtins.bool
+    """The desktop's connection is lost: nothing is offered."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallInHand]: ...
+    @_builtins.property
+    def wrap_up_ends_at(self) -> _timestamp_pb2.Timestamp:
+        """The latest end of the work after calls."""
+
+    @_builtins.property
+    def skills(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2_1.Skill]: ...
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        agent_id: _builtins.str = ...,
+        state: _pool_snapshot_pb2.AgentState.ValueType = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        offered: _builtins.str = ...,
+        calls: _abc.Iterable[Global___CallInHand] | None = ...,
+        wrap_up_ends_at: _timestamp_pb2.Timestamp | None = ...,
+        leaving: _builtins.bool = ...,
+        lost: _builtins.bool = ...,
+        skills: _abc.Iterable[_events_pb2_1.Skill] | None = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "wrap_up_ends_at", b"wrap_up_ends_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "calls", b"calls", "groups", b"groups", "leaving", b"leaving", "lost", b"lost", "offered", b"offered", "since", b"since", "skills", b"skills", "state", b"state", "wrap_up_ends_at", b"wrap_up_ends_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentNow: _TypeAlias = AgentNow  # noqa: Y015
+
+@_typing.final
+class CallInHand(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    QUEUE_ID_FIELD_NUMBER: _builtins.int
+    CONNECTED_AT_FIELD_NUMBER: _builtins.int
+    call: _builtins.str
+    queue_id: _builtins.str
+    @_builtins.property
+    def connected_at(self) -> _timestamp_pb2.Timestamp:
+        """Unset: accepted, and not connected yet."""
+
+    def __init__(
+        self,
+        *,
+        call: _builtins.str = ...,
+        queue_id: _builtins.str = ...,
+        connected_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["connected_at", b"connected_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "connected_at", b"connected_at", "queue_id", b"queue_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallInHand: _TypeAlias = CallInHand  # noqa: Y015
+
+@_typing.final
+class WaitingNow(_message.Message):
+    """How many calls of a queue wait with this priority; callbacks are not among them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_ID_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    client_id: _builtins.str
+    queue_id: _builtins.str
+    priority: _builtins.int
+    calls: _builtins.int
+    def __init__(
+        self,
+        *,
+        client_id: _builtins.str = ...,
+        queue_id: _builtins.str = ...,
+        priority: _builtins.int = ...,
+        calls: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "client_id", b"client_id", "priority", b"priority", "queue_id", b"queue_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaitingNow: _TypeAlias = WaitingNow  # noqa: Y015

@@ -59,6 +59,11 @@ class PoolServiceStub:
                 request_serializer=relais_dot_routing_dot_v1_dot_pool__service__pb2.ConfigureClientRequest.SerializeToString,
                 response_deserializer=relais_dot_routing_dot_v1_dot_pool__service__pb2.ConfigureClientResponse.FromString,
                 _registered_method=True)
+        self.ListAgents = channel.unary_unary(
+                '/relais.routing.v1.PoolService/ListAgents',
+                request_serializer=relais_dot_routing_dot_v1_dot_pool__service__pb2.ListAgentsRequest.SerializeToString,
+                response_deserializer=relais_dot_routing_dot_v1_dot_pool__service__pb2.ListAgentsResponse.FromString,
+                _registered_method=True)
 
 
 class PoolServiceServicer:
@@ -96,6 +101,14 @@ class PoolServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAgents(self, request, context):
+        """Who is there now and since when they do what, and what waits for them: for who calls customers
+        for these agents. As of the end of the log at the moment of asking.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PoolServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -123,6 +136,11 @@ def add_PoolServiceServicer_to_server(servicer, server):
                     servicer.ConfigureClient,
                     request_deserializer=relais_dot_routing_dot_v1_dot_pool__service__pb2.ConfigureClientRequest.FromString,
                     response_serializer=relais_dot_routing_dot_v1_dot_pool__service__pb2.ConfigureClientResponse.SerializeToString,
+            ),
+            'ListAgents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAgents,
+                    request_deserializer=relais_dot_routing_dot_v1_dot_pool__service__pb2.ListAgentsRequest.FromString,
+                    response_serializer=relais_dot_routing_dot_v1_dot_pool__service__pb2.ListAgentsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -260,6 +278,33 @@ class PoolService:
             '/relais.routing.v1.PoolService/ConfigureClient',
             relais_dot_routing_dot_v1_dot_pool__service__pb2.ConfigureClientRequest.SerializeToString,
             relais_dot_routing_dot_v1_dot_pool__service__pb2.ConfigureClientResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAgents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/relais.routing.v1.PoolService/ListAgents',
+            relais_dot_routing_dot_v1_dot_pool__service__pb2.ListAgentsRequest.SerializeToString,
+            relais_dot_routing_dot_v1_dot_pool__service__pb2.ListAgentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

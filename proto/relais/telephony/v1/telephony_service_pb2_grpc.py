@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class TelephonyStub:
-    """Missing associated documentation comment in .proto file."""
+    """buf:lint:ignore SERVICE_SUFFIX
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -62,7 +63,8 @@ class TelephonyStub:
 
 
 class TelephonyServicer:
-    """Missing associated documentation comment in .proto file."""
+    """buf:lint:ignore SERVICE_SUFFIX
+    """
 
     def Dial(self, request, context):
         """Dials each call at most once, whatever is repeated: a call_id that is known is not dialled again.
@@ -137,7 +139,8 @@ def add_TelephonyServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Telephony:
-    """Missing associated documentation comment in .proto file."""
+    """buf:lint:ignore SERVICE_SUFFIX
+    """
 
     @staticmethod
     def Dial(request,
