@@ -24,7 +24,9 @@ from zoneinfo import available_timezones
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 from relais.agents.v1.events_pb2 import AgentEvent
+from relais.attempts.v1.events_pb2 import AttemptEvent
 from relais.calls.v1.events_pb2 import CallEvent
+from relais.campaigns.v1.events_pb2 import CampaignEvent
 from relais.clients.v1.events_pb2 import ClientEvent
 from relais.complaints.v1.events_pb2 import ComplaintEvent
 from relais.customers.v1.events_pb2 import CustomerEvent
@@ -57,10 +59,19 @@ _REQUIRED: Final = {
     "client_id",
     "occurred_at",
     "arrived_at",
+    "relais.attempts.v1.Origin.campaign_id",
+    "relais.attempts.v1.Origin.lead_id",
+    "relais.attempts.v1.Origin.started_at",
     "relais.clients.v1.ClientRegistered.time_zone",
     "relais.orders.v1.Origin.product_id",
 }
+_REQUIRED_WITHIN: Final = {"relais.campaigns.v1.Lead.lead_id"}
+"""What must be there where the message that has it is needed."""
 _DECIMALS: Final = {
+    "relais.campaigns.v1.Costs.per_agent_hour",
+    "relais.campaigns.v1.Costs.per_attempt",
+    "relais.campaigns.v1.Costs.per_minute",
+    "relais.campaigns.v1.Goals.budget",
     "relais.complaints.v1.ComplaintRemedied.amount",
     "relais.customers.v1.SurveyQuestionAnswered.number",
     "relais.orders.v1.Money.amount",
@@ -72,7 +83,17 @@ _DAYS: Final = {
 }
 _PROMISED: Final = {
     "relais.agents.v1.AgentConnectionLost.until",
+    "relais.attempts.v1.AttemptStarted.dial_before",
     "relais.calls.v1.CallCallbackFailed.again_at",
+    "relais.campaigns.v1.CampaignModeLowered.period_ends_at",
+    "relais.campaigns.v1.LeadAdded.due_at",
+    "relais.campaigns.v1.LeadCallbackEscalated.until_at",
+    "relais.campaigns.v1.LeadCallbackPromised.from_at",
+    "relais.campaigns.v1.LeadCallbackPromised.until_at",
+    "relais.campaigns.v1.LeadHeldBack.until",
+    "relais.campaigns.v1.LeadPreviewed.expires_at",
+    "relais.campaigns.v1.LeadReopened.due_at",
+    "relais.campaigns.v1.LeadScheduled.due_at",
     "relais.complaints.v1.Due.first_response",
     "relais.complaints.v1.Due.resolution",
     "relais.customers.v1.ConsentGiven.expires_at",
@@ -90,6 +111,9 @@ _LONG: Final = {
 }
 """Durations that may exceed a year: complaints from another system were open for as long."""
 _OPTIONAL: Final = {
+    "relais.attempts.v1.AttemptAbandoned.waited",
+    "relais.attempts.v1.AttemptConnected.waited",
+    "relais.attempts.v1.AttemptEnded.waited",
     "relais.calls.v1.CallCallbackOffered.estimated_wait",
     "relais.calls.v1.CallQueued.estimated_wait",
 }
@@ -334,7 +358,8 @@ def _fields(
         yield _field(described, within, required, path)
         return
     for one in message.fields:
-        yield from _fields(one, within, path=f"{path}{described.name}.")
+        needed = required and one.full_name in _REQUIRED_WITHIN
+        yield from _fields(one, within, needed, f"{path}{described.name}.")
 
 
 def _field(described: Any, within: str, required: bool, path: str) -> _Field:
@@ -649,6 +674,22 @@ COMPLAINT_EVENTS: Final = Table(
 )
 ORDER_EVENTS: Final = Table("order-events", "order_events", OrderEvent, ("order_id", "origin"))
 POOL_EVENTS: Final = Table("pool-events", "pool_events", PoolEvent, ("pool_id",))
+CAMPAIGN_EVENTS: Final = Table(
+    "campaign-events",
+    "campaign_events",
+    CampaignEvent,
+    ("campaign_id", "lead"),
+    {
+        "lead": {
+            body.name
+            for body in CampaignEvent.DESCRIPTOR.oneofs_by_name["body"].fields
+            if body.name.startswith("lead_")
+        }
+    },
+)
+ATTEMPT_EVENTS: Final = Table(
+    "attempt-events", "attempt_events", AttemptEvent, ("attempt_id", "origin")
+)
 TABLES: Final[Mapping[str, Table]] = {
     table.topic: table
     for table in (
@@ -659,6 +700,8 @@ TABLES: Final[Mapping[str, Table]] = {
         COMPLAINT_EVENTS,
         ORDER_EVENTS,
         POOL_EVENTS,
+        CAMPAIGN_EVENTS,
+        ATTEMPT_EVENTS,
     )
 }
 

@@ -6,6 +6,7 @@ from typing import Any
 from aiokafka import ConsumerRecord
 from google.protobuf.json_format import ParseDict
 from relais.agents.v1.events_pb2 import AgentEvent
+from relais.attempts.v1.events_pb2 import AttemptEvent
 from relais.calls.v1.events_pb2 import (
     CHANNEL_VOICE,
     DIRECTION_INBOUND,
@@ -13,6 +14,7 @@ from relais.calls.v1.events_pb2 import (
     END_CAUSE_PHANTOM,
     CallEvent,
 )
+from relais.campaigns.v1.events_pb2 import CampaignEvent
 from relais.clients.v1.events_pb2 import ClientEvent
 from relais.complaints.v1.events_pb2 import ComplaintEvent
 from relais.customers.v1.events_pb2 import CustomerEvent
@@ -227,6 +229,57 @@ def order_events(
         for (name, fields), one in zip(
             bodies, _metas(client, f"{client}/order/{id_}", len(bodies), at, every), strict=True
         )
+    ]
+
+
+def attempt_stream(
+    client: str, id_: str, *told: Told, at: int = MONDAY, **origin: Any
+) -> list[AttemptEvent]:
+    """Any events of an attempt, seconds after its start. origin: its fields beside the defaults."""
+    where = {"campaign_id": "autumn", "list_id": "l-1", "lead_id": f"lead-{id_}"}
+    where |= {"number_id": "n-1", "number_of_attempt": 1, **origin}
+    events = []
+    for version, (seconds, name, fields) in enumerate(told, 1):
+        event = AttemptEvent(
+            attempt_id=id_, meta=meta(client, f"{client}/attempt/{id_}", version, at + seconds)
+        )
+        ParseDict({"origin": where, name: fields}, event)
+        event.origin.started_at.seconds = at
+        events.append(event)
+    return events
+
+
+def lead_stream(
+    client: str,
+    id_: str,
+    *told: Told,
+    at: int = MONDAY,
+    campaign: str = "autumn",
+    list_id: str = "l-1",
+) -> list[CampaignEvent]:
+    """Any events of a lead."""
+    where = {"campaign_id": campaign, "lead": {"lead_id": id_, "list_id": list_id}}
+    return [
+        ParseDict(
+            {**where, name: fields},
+            CampaignEvent(meta=meta(client, f"{client}/lead/{id_}", version, at + seconds)),
+        )
+        for version, (seconds, name, fields) in enumerate(told, 1)
+    ]
+
+
+def campaign_stream(
+    client: str, *told: Told, at: int = MONDAY, campaign: str = "autumn"
+) -> list[CampaignEvent]:
+    """Any events of a campaign."""
+    return [
+        ParseDict(
+            {"campaign_id": campaign, name: fields},
+            CampaignEvent(
+                meta=meta(client, f"{client}/campaign/{campaign}", version, at + seconds)
+            ),
+        )
+        for version, (seconds, name, fields) in enumerate(told, 1)
     ]
 
 

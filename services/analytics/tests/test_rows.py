@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from google.protobuf.json_format import ParseDict
 from relais.agents.v1.events_pb2 import AgentEvent
+from relais.attempts.v1.events_pb2 import AttemptEvent
 from relais.calls.v1.events_pb2 import CallEvent
+from relais.campaigns.v1.events_pb2 import CampaignEvent
 from relais.clients.v1.events_pb2 import ClientEvent
 from relais.complaints.v1.events_pb2 import ComplaintEvent
 from relais.customers.v1.events_pb2 import CustomerEvent
@@ -54,6 +56,8 @@ MESSAGES: dict[str, Any] = {
     "customer-events": CustomerEvent,
     "complaint-events": ComplaintEvent,
     "order-events": OrderEvent,
+    "campaign-events": CampaignEvent,
+    "attempt-events": AttemptEvent,
 }
 
 
