@@ -143,10 +143,10 @@ SELECT
     started_day
 FROM attempt_facts AS f FINAL;
 
--- A lead as it stands. `open`: it waits for its turn; `dialling`: it was dialled, and what comes next is
--- not said yet; `previewed`: an agent looks at it; `closed`: no turn comes any more.
+-- A lead as it stands, in the dialer's words. A callback that is promised while the lead is dialled waits
+-- for the call's end; a number that no rule will ever allow does not close the lead, if it has others.
 CREATE OR REPLACE VIEW leads AS
-SELECT * EXCEPT (turn)
+SELECT * EXCEPT (turn, promise)
 FROM
 (
     SELECT
@@ -169,18 +169,17 @@ FROM
         uniqExactIf(e.version, e.event_type = 'LeadPreviewSkipped') AS skipped,
         uniqExactIf(e.version, e.event_type = 'LeadCallbackPromised') AS callbacks_promised,
         uniqExactIf(e.version, e.event_type = 'LeadCallbackEscalated') AS callbacks_escalated,
-        argMaxIf((e.event_type::String, e.due_at, e.until, e.from_at, e.reason::String), e.version,
-                 e.event_type IN ('LeadAdded', 'LeadDialled', 'LeadScheduled', 'LeadHeldBack',
-                                  'LeadClosed', 'LeadReopened', 'LeadPreviewed',
-                                  'LeadPreviewAccepted', 'LeadPreviewSkipped',
-                                  'LeadPreviewExpired', 'LeadCallbackPromised')) AS turn,
-        multiIf(turn.1 = 'LeadClosed' OR turn.1 = 'LeadHeldBack' AND turn.3 = 0, 'closed',
-                turn.1 = 'LeadDialled', 'dialling',
-                turn.1 IN ('LeadPreviewed', 'LeadPreviewAccepted'), 'previewed', 'open') AS state,
-        multiIf(turn.1 IN ('LeadAdded', 'LeadScheduled', 'LeadReopened') AND turn.2 > 0, turn.2,
-                state = 'open' AND turn.1 = 'LeadHeldBack', turn.3,
-                turn.1 = 'LeadCallbackPromised', turn.4, NULL) AS due_at,
-        if(turn.1 = 'LeadClosed', turn.5, '') AS closed_reason
+        maxIf((e.version, e.event_type::String, if(e.until > 0, e.until, e.due_at), e.reason::String),
+              e.event_type IN ('LeadAdded', 'LeadDialled', 'LeadScheduled', 'LeadHeldBack',
+                               'LeadClosed', 'LeadReopened', 'LeadPreviewed', 'LeadPreviewAccepted',
+                               'LeadPreviewSkipped', 'LeadPreviewExpired')) AS turn,
+        maxIf((e.version, e.from_at), e.event_type = 'LeadCallbackPromised') AS promise,
+        multiIf(turn.2 = 'LeadClosed', 'closed', turn.2 = 'LeadDialled', 'dialling',
+                turn.1 > promise.1 AND turn.2 IN ('LeadPreviewed', 'LeadPreviewAccepted'),
+                'previewed', 'waiting') AS state,
+        multiIf(state != 'waiting', NULL, promise.1 > turn.1, promise.2,
+                turn.3 > 0, turn.3, NULL) AS due_at,
+        if(state = 'closed', turn.4, '') AS closed_reason
     FROM campaign_events AS e
     WHERE e.lead_lead_id != ''
     GROUP BY client_id, campaign_id, lead_id

@@ -176,7 +176,7 @@ turns = st.sampled_from(
 
 def lead_row(events: Sequence[CampaignEvent]) -> dict[str, Any]:
     """The row of a lead: its events, told one after another."""
-    row: dict[str, Any] = {"state": "open", "due_at": None, "closed_reason": ""}
+    row: dict[str, Any] = {"state": "waiting", "due_at": None, "closed_reason": ""}
     row |= {"held_back": 0, "skipped": 0, "callbacks_promised": 0, "callbacks_escalated": 0}
     row["numbers"] = ["n-1"]
     dialled = set()
@@ -186,21 +186,22 @@ def lead_row(events: Sequence[CampaignEvent]) -> dict[str, Any]:
         turn: tuple[str, datetime | None] | None = None
         match name:
             case "lead_added" | "lead_scheduled" | "lead_reopened":
-                turn = ("open", body.due_at.ToDatetime(UTC))
+                turn = ("waiting", body.due_at.ToDatetime(UTC))
             case "lead_dialled":
                 dialled.add(body.attempt_id)
                 turn = ("dialling", None)
             case "lead_held_back":
                 row["held_back"] += 1
-                turn = ("open", LATER) if body.HasField("until") else ("closed", None)
+                turn = ("waiting", LATER if body.HasField("until") else None)
             case "lead_previewed":
                 turn = ("previewed", None)
             case "lead_preview_skipped":
                 row["skipped"] += 1
-                turn = ("open", None)
+                turn = ("waiting", None)
             case "lead_callback_promised":
                 row["callbacks_promised"] += 1
-                turn = ("open", LATER)
+                if row["state"] not in ("dialling", "closed"):
+                    turn = ("waiting", LATER)
             case "lead_callback_escalated":
                 row["callbacks_escalated"] += 1
             case "lead_corrected" if body.numbers:
