@@ -156,10 +156,12 @@ def command(pool_id: str, told: m.Told, now: int) -> Message:
             arrived.channel = CHANNEL_VOICE
             arrived.direction = DIRECTION_OUTBOUND
             arrived.customer_id = customer_id
-        case m.Queued(queue_id, priority):
+        case m.Queued(queue_id, priority, skills):
             wire.queue_call.call_id = call.attempt_id
             wire.queue_call.queue_id = queue_id
             wire.queue_call.priority = priority
+            for skill, level in skills:
+                wire.queue_call.required_skills.add(skill=skill, min_level=level)
         case m.AgentConnected(agent_id):
             wire.report_call_connected.call_id = call.attempt_id
             wire.report_call_connected.agent_id = agent_id
@@ -179,13 +181,20 @@ def command(pool_id: str, told: m.Told, now: int) -> Message:
     return Message(COMMANDS, pool_id.encode(), wire.SerializeToString())
 
 
-def offer(record: Record) -> m.Offer | None:
-    """The offer in a record of call-events; None: something else. Raises InvalidMessage."""
+def news(record: Record) -> m.News | None:
+    """What a record of call-events says that the worker wants to know; None: nothing. Raises
+    InvalidMessage."""
     event = decoded(record, CallEvent)
-    if event.WhichOneof("body") != "offered":
-        return None
     key = m.CallKey(event.meta.client_id, event.call_id)
-    return m.Offer(key, event.offered.agent_id, microseconds(event.meta.occurred_at))
+    match event.WhichOneof("body"):
+        case "offered":
+            return m.Offer(key, event.offered.agent_id, microseconds(event.meta.occurred_at))
+        case "queued":
+            at = microseconds(event.meta.occurred_at)
+            return m.QueuedCall(key, event.queued.pool_id, at)
+        case "wrapped_up":
+            return m.WrappedUp(key, event.wrapped_up.wrap_up.ToMicroseconds())
+    return None
 
 
 # The carrier.

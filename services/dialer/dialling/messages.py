@@ -102,8 +102,11 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
+    """skills: beside those of the queue."""
+
     queue_id: str
     priority: int
+    skills: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,26 @@ class Offer:
     attempt: CallKey
     agent_id: str
     at: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedCall:
+    """Somebody waits for agents of a pool."""
+
+    call: CallKey
+    pool_id: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedUp:
+    """The work after a call is done; lasted: microseconds."""
+
+    call: CallKey
+    lasted: int
+
+
+News = Offer | QueuedCall | WrappedUp
 
 
 # The carrier.
