@@ -3,6 +3,7 @@
 Times are microseconds since 1970, durations microseconds. Empty texts are what is not known.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
@@ -67,6 +68,22 @@ ATTEMPTS_TABLE: Final = sa.Table(
 )
 """agent_id: who talked, or for whom it was started. ended_at: null while it is open."""
 
+TOTALS_TABLE: Final = sa.Table(
+    "attempt_totals",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("campaign_id", sa.Text, primary_key=True),
+    sa.Column("what", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+)
+"""what: a result, or one of those below. Written with the events, so goals are held against it."""
+
+STARTED: Final = "started"
+CONVERTED: Final = "converted"
+TALKED: Final = "talked"
+ANSWERED_FOR: Final = "answered-for"
+"""Microseconds: with agents; of answered calls, from the answer to the end."""
+
 _FIXED: Final = frozenset(
     [
         *("client_id", "attempt_id", "mode", "country", "region", "dial_before"),
@@ -88,6 +105,59 @@ async def project(
     connection: AsyncConnection, changes: Sequence[Change[a.Attempt, a.Event]]
 ) -> None:
     await connection.execute(_UPSERT, [_row(change) for change in changes])
+    totals: Counter[tuple[str, str, str]] = Counter()
+    for change in changes:
+        totals.update(_added(change))
+    rows = [
+        {"client_id": key[0], "campaign_id": key[1], "what": key[2], "number": number}
+        # In order, so that two transactions do not wait for each other.
+        for key, number in sorted(totals.items())
+        if number
+    ]
+    if rows:
+        await connection.execute(_ADD, rows)
+
+
+_new = insert(TOTALS_TABLE)
+_ADD: Final = _new.on_conflict_do_update(
+    index_elements=["client_id", "campaign_id", "what"],
+    set_={"number": TOTALS_TABLE.c.number + _new.excluded.number},
+)
+
+
+def _added(change: Change[a.Attempt, a.Event]) -> Counter[tuple[str, str, str]]:
+    """What these events add to the campaign's totals; a conversion that is taken back: -1."""
+    before, after = change.before, change.after
+    assert after.started is not None
+    found: Counter[str] = Counter()
+    if before.started is None:
+        found[STARTED] = 1
+    if after.ended is not None and before.ended is None:
+        found[after.ended.result.value] += 1
+        found[TALKED] += after.ended.talked or 0
+        if after.answered is not None:
+            found[ANSWERED_FOR] += max(0, after.ended.at - after.answered.at)
+    found[CONVERTED] += _converted(after) - _converted(before)
+    key = change.client_id, after.started.origin.campaign_id
+    return Counter({(*key, what): number for what, number in found.items()})
+
+
+def _converted(state: a.Attempt) -> bool:
+    return state.disposed is not None and state.disposed.converted
+
+
+async def totals(
+    connection: AsyncConnection, client_id: str, campaign_ids: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """By campaign: what there is of TOTALS_TABLE; those without attempts are empty."""
+    t = TOTALS_TABLE.c
+    query = sa.select(t.campaign_id, t.what, t.number).where(
+        t.client_id == client_id, t.campaign_id.in_(list(campaign_ids))
+    )
+    found: dict[str, dict[str, int]] = {campaign_id: {} for campaign_id in campaign_ids}
+    for campaign_id, what, number in await connection.execute(query):
+        found[campaign_id][what] = number
+    return found
 
 
 def _row(change: Change[a.Attempt, a.Event]) -> Row:

@@ -1,4 +1,4 @@
-"""Attempts."""
+"""Attempts, and what they come to for each campaign."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -57,3 +57,10 @@ def upgrade() -> None:
         ("attempts_open", ["started_at"], "ended_at IS NULL"),
     ):
         op.create_index(name, "attempts", columns, postgresql_where=where and sa.text(where))
+    op.create_table(
+        "attempt_totals",
+        sa.Column("client_id", sa.Text, primary_key=True),
+        sa.Column("campaign_id", sa.Text, primary_key=True),
+        sa.Column("what", sa.Text, primary_key=True),
+        sa.Column("number", sa.BigInteger, nullable=False),
+    )
