@@ -648,9 +648,12 @@ class LeadScheduled(_message.Message):
     DUE_AT_FIELD_NUMBER: _builtins.int
     ATTEMPT_ID_FIELD_NUMBER: _builtins.int
     BECAUSE_FIELD_NUMBER: _builtins.int
+    NUMBER_ID_FIELD_NUMBER: _builtins.int
     attempt_id: _builtins.str
     """What it follows from: the result or disposition of an attempt, by the campaign's rules."""
     because: _builtins.str
+    number_id: _builtins.str
+    """Whose turn it is then; empty: of the first that can be dialled."""
     @_builtins.property
     def due_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -659,10 +662,11 @@ class LeadScheduled(_message.Message):
         due_at: _timestamp_pb2.Timestamp | None = ...,
         attempt_id: _builtins.str = ...,
         because: _builtins.str = ...,
+        number_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "because", b"because", "due_at", b"due_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "because", b"because", "due_at", b"due_at", "number_id", b"number_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -734,18 +738,22 @@ class LeadClosed(_message.Message):
 
     REASON_FIELD_NUMBER: _builtins.int
     ATTEMPT_ID_FIELD_NUMBER: _builtins.int
+    BECAUSE_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """A disposition, or `attempts`, `do-not-call`, `no-number`, `withdrawn`, `erased`, `skipped`."""
+    """A disposition, or `attempts`, `do-not-call`, `forbidden`, `no-number`, `withdrawn`, `erased`, `skipped`."""
     attempt_id: _builtins.str
+    because: _builtins.str
+    """The result or disposition that it follows from, where that is not the reason itself."""
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
         attempt_id: _builtins.str = ...,
+        because: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "because", b"because", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,391 @@
+"""Leads as tables: whose turn it is, whom a number belongs to, what an import has done so far.
+
+Nothing personal is here: numbers are keyed hashes by the centre's key, cut to 16 bytes. Times are
+microseconds since 1970. Empty texts are what there is not.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from eventkit.eventstore import Category, Change
+from services.dialer.leads import lead as domain
+from services.dialer.leads.codec import lead_message
+from services.dialer.leads.commands import Command
+from services.dialer.leads.events import Event, LeadAdded, Status
+from services.dialer.tables import metadata
+
+Row = dict[str, Any]
+_ORDERED = sa.Text(collation="C")
+
+LEADS_TABLE: Final = sa.Table(
+    "leads",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("lead_id", _ORDERED, primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("campaign_id", sa.Text, nullable=False),
+    sa.Column("list_id", sa.Text, nullable=False),
+    sa.Column("customer_id", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("turn", sa.Integer, nullable=False),
+    sa.Column("place", _ORDERED, nullable=False),
+    sa.Column("due_at", sa.BigInteger, nullable=False),
+    sa.Column("agent_id", sa.Text, nullable=False),
+    sa.Column("attempt_id", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("last_because", sa.Text, nullable=False),
+    sa.Column("callback_from", sa.BigInteger),
+    sa.Column("callback_until", sa.BigInteger),
+    sa.Column("callback_escalated", sa.Boolean, nullable=False),
+    sa.Column("preview_until", sa.BigInteger),
+    sa.Column("closed_reason", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("added_at", sa.BigInteger, nullable=False),
+    sa.Column("changed_at", sa.BigInteger, nullable=False),
+    sa.Index(
+        "leads_due",
+        *("client_id", "campaign_id", "turn", "place", "due_at"),
+        postgresql_where=sa.text("status <> 'closed'"),
+    ),
+    sa.Index("leads_of_campaign", "client_id", "campaign_id", "lead_id"),
+    sa.Index(
+        "leads_of_customer",
+        *("client_id", "customer_id"),
+        postgresql_where=sa.text("customer_id <> ''"),
+    ),
+    sa.Index(
+        "leads_called_back",
+        *("client_id", "callback_until", "lead_id"),
+        postgresql_where=sa.text("callback_until IS NOT NULL"),
+    ),
+)
+"""turn: the greater goes first, RANK of a callback and the priority. place: of the number that is
+next. agent_id: who alone may have it dialled, or looks at it."""
+
+NUMBERS_TABLE: Final = sa.Table(
+    "lead_numbers",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("lead_id", _ORDERED, primary_key=True),
+    sa.Column("number_key", sa.LargeBinary, primary_key=True),
+    sa.Index("lead_numbers_of_key", "number_key"),
+)
+"""To find duplicates: in a list, in a campaign, of the client, in the centre."""
+
+TOTALS_TABLE: Final = sa.Table(
+    "lead_totals",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("campaign_id", sa.Text, primary_key=True),
+    sa.Column("list_id", sa.Text, primary_key=True),
+    sa.Column("status", sa.Text, primary_key=True),
+    sa.Column("reason", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+)
+"""How many leads there are now. reason: of closed ones."""
+
+RANK: Final = 1_000
+"""Of a promised callback before all that is not promised; twice that for an escalated one."""
+
+KEY_BYTES: Final = 16
+
+
+def turn_of(state: domain.Lead) -> int:
+    if state.callback is None:
+        return state.priority
+    return state.priority + (2 * RANK if state.callback.escalated else RANK)
+
+
+# Writing, in the transaction of the append.
+
+
+async def project(
+    connection: AsyncConnection, changes: Sequence[Change[domain.Lead, Event]]
+) -> None:
+    rows = [_row(change) for change in changes]
+    await connection.execute(_UPSERT, {"rows": _json(rows)})
+    totals: Counter[tuple[str, ...]] = Counter()
+    for change in changes:
+        if change.before.status is not Status.NONE:
+            totals[_total_key(change.client_id, change.before)] -= 1
+        totals[_total_key(change.client_id, change.after)] += 1
+    # In order, so that two transactions do not wait for each other.
+    added = [(*key, number) for key, number in sorted(totals.items()) if number]
+    if added:
+        names = ("client_id", "campaign_id", "list_id", "status", "reason", "number")
+        await connection.execute(
+            _ADD, {"rows": _json([dict(zip(names, each, strict=True)) for each in added])}
+        )
+    erased = [change.id for change in changes if change.after.closed_reason == domain.ERASED]
+    if erased:
+        await forget_numbers(connection, changes[0].client_id, erased)
+
+
+def _row(change: Change[domain.Lead, Event]) -> Row:
+    state = change.after
+    usable = state.usable
+    callback, preview = state.callback, state.preview
+    first, last = change.events[0], change.events[-1]
+    return {
+        "client_id": change.client_id,
+        "lead_id": change.id,
+        "version": change.version,
+        "campaign_id": state.origin.campaign_id,
+        "list_id": state.origin.list_id,
+        "customer_id": state.origin.customer_id,
+        "status": state.status,
+        "turn": turn_of(state),
+        "place": state.number(usable[0]).place if usable else "",
+        "due_at": state.due_at,
+        "agent_id": preview.agent_id if preview else state.agent_id,
+        "attempt_id": state.attempt_id,
+        "attempts": state.attempts,
+        "last_because": state.last_because,
+        "callback_from": callback and callback.from_at,
+        "callback_until": callback and callback.until_at,
+        "callback_escalated": callback is not None and callback.escalated,
+        "preview_until": preview and preview.expires_at,
+        "closed_reason": state.closed_reason,
+        "source": state.source,
+        "added_at": first.occurred_at if isinstance(first.event, LeadAdded) else 0,
+        "changed_at": last.occurred_at,
+    }
+
+
+def _total_key(client_id: str, state: domain.Lead) -> tuple[str, ...]:
+    origin = state.origin
+    return (client_id, origin.campaign_id, origin.list_id, state.status, state.closed_reason)
+
+
+_COLUMNS: Final = ", ".join(column.name for column in LEADS_TABLE.columns)
+_FIXED: Final = ("client_id", "lead_id", "campaign_id", "list_id", "customer_id", "added_at")
+_UPSERT: Final = sa.text(
+    f"INSERT INTO leads ({_COLUMNS}) SELECT {_COLUMNS}"
+    " FROM json_populate_recordset(NULL::leads, CAST(:rows AS json))"
+    " ON CONFLICT (client_id, lead_id) DO UPDATE SET "
+    + ", ".join(
+        f"{column.name} = excluded.{column.name}"
+        for column in LEADS_TABLE.columns
+        if column.name not in _FIXED
+    )
+)
+_ADD: Final = sa.text(
+    "INSERT INTO lead_totals SELECT *"
+    " FROM json_populate_recordset(NULL::lead_totals, CAST(:rows AS json))"
+    " ON CONFLICT (client_id, campaign_id, list_id, status, reason)"
+    " DO UPDATE SET number = lead_totals.number + excluded.number"
+)
+
+
+def _json(rows: Sequence[Row]) -> str:
+    return msgspec.json.encode(rows).decode()
+
+
+LEADS: Final[Category[Command, domain.Lead, Event]] = Category(
+    "lead",
+    domain.DECIDER,
+    topic="campaign-events",
+    message=lead_message,
+    project=project,
+    subject=lambda _, state: state.origin.customer_id,
+    timers=domain.timers,
+    due=domain.due,
+)
+
+
+# Whose turn it is.
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A lead that is locked for this transaction. agent_id: who alone may have it dialled."""
+
+    lead_id: str
+    place: str
+    turn: int
+    due_at: int
+    attempts: int
+    agent_id: str
+    customer_id: str
+    callback_until: int | None
+
+
+_TURNS = """
+    turns (turn) AS (
+        SELECT max(turn) FROM leads
+        WHERE client_id = :client_id AND campaign_id = :campaign_id AND status <> 'closed'
+        UNION ALL
+        SELECT (
+            SELECT max(l.turn) FROM leads AS l
+            WHERE l.client_id = :client_id AND l.campaign_id = :campaign_id
+                AND l.status <> 'closed' AND l.turn < turns.turn
+        ) FROM turns WHERE turns.turn IS NOT NULL
+    )"""
+# Each priority in each open place is a range of the index that begins with what is due longest. So
+# what is resting, a million leads perhaps, is never looked at.
+_TAKE: Final = sa.text(
+    f"""
+    WITH RECURSIVE {_TURNS}, found AS (
+        SELECT one.lead_id FROM turns, unnest(CAST(:places AS text[])) AS open (place), LATERAL (
+            SELECT lead_id, turn, due_at FROM leads
+            WHERE client_id = :client_id AND campaign_id = :campaign_id AND turn = turns.turn
+                AND place = open.place AND status <> 'closed' AND due_at <= :now
+                AND status = 'waiting'
+                AND (agent_id = '' OR agent_id = ANY (CAST(:agents AS text[])))
+            ORDER BY due_at LIMIT :most
+        ) AS one
+        WHERE turns.turn IS NOT NULL
+        ORDER BY one.turn DESC, one.due_at LIMIT :most
+    )
+    SELECT lead_id, place, turn, due_at, attempts, agent_id, customer_id, callback_until
+    FROM leads
+    WHERE client_id = :client_id AND lead_id = ANY (ARRAY(SELECT lead_id FROM found))
+        AND status = 'waiting' AND due_at <= :now
+    ORDER BY turn DESC, due_at
+    FOR UPDATE SKIP LOCKED
+    """
+)
+
+
+async def take_due(
+    connection: AsyncConnection,
+    client_id: str,
+    campaign_id: str,
+    now: int,
+    places: Iterable[str],
+    limit: int,
+    agents: Iterable[str] = (),
+) -> list[Due]:
+    """Leads whose turn it is, in these places (place_key), the foremost first, locked until the
+    transaction ends; those that somebody else has locked are passed over. agents: who is free, for
+    what was promised by one of them in person."""
+    rows = await connection.execute(
+        _TAKE,
+        {
+            "client_id": client_id,
+            "campaign_id": campaign_id,
+            "now": now,
+            "places": list(places),
+            "agents": list(agents),
+            "most": limit,
+        },
+    )
+    return [Due(*row) for row in rows]
+
+
+_PLACES: Final = sa.text(
+    """
+    WITH RECURSIVE pairs AS (
+        (SELECT turn, place FROM leads
+        WHERE client_id = :client_id AND campaign_id = :campaign_id AND status <> 'closed'
+        ORDER BY turn, place LIMIT 1)
+        UNION ALL
+        SELECT following.turn, following.place FROM pairs, LATERAL (
+            SELECT l.turn, l.place FROM leads AS l
+            WHERE l.client_id = :client_id AND l.campaign_id = :campaign_id
+                AND l.status <> 'closed' AND (l.turn, l.place) > (pairs.turn, pairs.place)
+            ORDER BY l.turn, l.place LIMIT 1
+        ) AS following
+    )
+    SELECT DISTINCT place FROM pairs
+    """
+)
+
+
+async def places_of(connection: AsyncConnection, client_id: str, campaign_id: str) -> list[str]:
+    """Where the campaign's leads are that are not closed: the keys to give to `take_due`, but for
+    those where nobody may be called at this hour."""
+    rows = await connection.scalars(_PLACES, {"client_id": client_id, "campaign_id": campaign_id})
+    return list(rows)
+
+
+async def has_open(connection: AsyncConnection, client_id: str, campaign_id: str) -> bool:
+    """Whether any lead of the campaign may still be dialled, some day."""
+    t = LEADS_TABLE.c
+    return bool(
+        await connection.scalar(
+            sa.select(
+                sa.exists().where(
+                    t.client_id == client_id, t.campaign_id == campaign_id, t.status != "closed"
+                )
+            )
+        )
+    )
+
+
+# Numbers.
+
+
+async def put_numbers(
+    connection: AsyncConnection, client_id: str, keys: Mapping[str, Iterable[bytes]]
+) -> None:
+    """The keys of all numbers of these leads, by lead_id; what they had before is gone."""
+    await connection.execute(
+        _PUT_NUMBERS,
+        {
+            "client_id": client_id,
+            "rows": _json(
+                [
+                    {"client_id": client_id, "lead_id": id, "number_key": f"\\x{key.hex()}"}
+                    for id, several in keys.items()
+                    for key in several
+                ]
+            ),
+        },
+    )
+
+
+_PUT_NUMBERS: Final = sa.text(
+    """
+    INSERT INTO lead_numbers SELECT *
+    FROM json_populate_recordset(NULL::lead_numbers, CAST(:rows AS json))
+    WHERE client_id = :client_id
+    ON CONFLICT DO NOTHING
+    """
+)
+
+
+async def forget_numbers(
+    connection: AsyncConnection, client_id: str, lead_ids: Sequence[str]
+) -> None:
+    t = NUMBERS_TABLE.c
+    await connection.execute(
+        sa.delete(NUMBERS_TABLE).where(
+            t.client_id == client_id,
+            t.lead_id == sa.any_(sa.bindparam(None, list(lead_ids), type_=ARRAY(sa.Text))),
+        )
+    )
+
+
+# Reading.
+
+
+async def get_rows(
+    connection: AsyncConnection, client_id: str, lead_ids: Sequence[str]
+) -> dict[str, Row]:
+    t = LEADS_TABLE.c
+    rows = await connection.execute(
+        sa.select(LEADS_TABLE).where(
+            t.client_id == client_id,
+            t.lead_id == sa.any_(sa.bindparam(None, list(lead_ids), type_=ARRAY(sa.Text))),
+        )
+    )
+    return {row.lead_id: dict(row._mapping) for row in rows}
+
+
+async def totals(connection: AsyncConnection, client_id: str, campaign_id: str) -> list[Row]:
+    """By list, status and reason; those of which there is none are left out."""
+    t = TOTALS_TABLE.c
+    rows = await connection.execute(
+        sa.select(t.list_id, t.status, t.reason, t.number)
+        .where(t.client_id == client_id, t.campaign_id == campaign_id, t.number != 0)
+        .order_by(t.list_id, t.status, t.reason)
+    )
+    return [dict(row._mapping) for row in rows]
