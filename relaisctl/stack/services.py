@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from relaisctl.secrets import ensure_secrets
 from relaisctl.stack.postgres import database_url
@@ -21,6 +22,8 @@ class Service:
 
     own_http    that port is the service's own HTTP API: it needs no health server beside it
     database    the service's own PostgreSQL database; it then has the keys and the secrets too
+    asks        whom it asks: the names of CALLED
+    journal     the setting that names the file in which it remembers, in a folder of its own
     """
 
     name: str
@@ -29,7 +32,17 @@ class Service:
     other_ports: tuple[str, ...] = ()
     own_http: bool = False
     database: str = ""
+    asks: tuple[str, ...] = ()
+    journal: str = ""
 
+
+CALLED = {
+    "RELAIS_CRM_HTTP": "http://{host}:{ports.crm_http}",
+    "RELAIS_CRM_GRPC": "{host}:{ports.crm_grpc}",
+    "RELAIS_ROUTING_GRPC": "{host}:{ports.routing_grpc}",
+    "RELAIS_TELEPHONY": "{host}:{ports.carrier_grpc}",
+}
+"""Where the local stack has what services ask, by the settings that name it."""
 
 SERVICES = (
     Service("routing-api", ("services.routing", "api"), "routing_http", ("routing_grpc",), True),
@@ -46,7 +59,35 @@ SERVICES = (
     Service(
         "orders-worker", ("services.orders", "worker"), "orders_worker_health", database="orders"
     ),
+    Service(
+        "dialer-api",
+        ("services.dialer", "api"),
+        "dialer_http",
+        ("dialer_grpc",),
+        True,
+        "dialer",
+        asks=("RELAIS_CRM_HTTP", "RELAIS_CRM_GRPC"),
+    ),
+    Service("dialer-relay", ("services.dialer", "relay"), "dialer_relay_health", database="dialer"),
+    Service(
+        "dialer-worker",
+        ("services.dialer", "worker"),
+        "dialer_worker_health",
+        database="dialer",
+        asks=tuple(CALLED),
+    ),
 )
+
+SIMULATORS = (
+    Service(
+        "carrier",
+        ("services.dialer", "carrier"),
+        "carrier_health",
+        ("carrier_grpc",),
+        journal="RELAIS_CARRIER_JOURNAL",
+    ),
+)
+"""What stands for something outside: the telephone network. No part of a deployment for real."""
 
 DATABASES = [*sorted({service.database for service in SERVICES} - {""}), KEYS]
 """What PostgreSQL has to hold before the services start."""
@@ -54,7 +95,8 @@ DATABASES = [*sorted({service.database for service in SERVICES} - {""}), KEYS]
 
 def services(settings: StackSettings, addresses: Mapping[str, str]) -> list[Program]:
     """The services in starting order; `addresses` are those of the engines, by name."""
-    return [_program(service, settings, addresses) for service in SERVICES]
+    # What is simulated comes before those who use it.
+    return [_program(service, settings, addresses) for service in (*SIMULATORS, *SERVICES)]
 
 
 def _program(service: Service, settings: StackSettings, addresses: Mapping[str, str]) -> Program:
@@ -80,7 +122,10 @@ def _program(service: Service, settings: StackSettings, addresses: Mapping[str, 
 def environment(
     service: Service, settings: StackSettings, addresses: Mapping[str, str]
 ) -> dict[str, str]:
-    """What the service's process is told; makes the secrets where there are none."""
+    """What the service's process is told; makes the secrets where there are none, and the folder
+    of its journal."""
+    if service.journal:
+        _journal(service, settings).parent.mkdir(parents=True, exist_ok=True)
     python_path = [str(ROOT), str(ROOT / "proto"), *os.environ.get("PYTHONPATH", "").split(":")]
     port = getattr(settings.ports, service.port)
     return {
@@ -91,8 +136,17 @@ def environment(
         "RELAIS_KAFKA": addresses["kafka"],
         "RELAIS_HEALTH_PORT": "" if service.own_http else str(port),
         **{name: str(port) for name, port in _ports(service, settings).items()},
+        **{
+            name: os.environ.get(name) or CALLED[name].format(host=HOST, ports=settings.ports)
+            for name in service.asks
+        },
+        **({service.journal: str(_journal(service, settings))} if service.journal else {}),
         **(_database(service, settings, addresses["postgres"]) if service.database else {}),
     }
+
+
+def _journal(service: Service, settings: StackSettings) -> Path:
+    return settings.home / service.name / "journal.sqlite3"
 
 
 def _database(service: Service, settings: StackSettings, postgres: str) -> dict[str, str]:

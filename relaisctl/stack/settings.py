@@ -46,6 +46,12 @@ class Ports:
     orders_grpc: int = 50053
     orders_relay_health: int = 8088
     orders_worker_health: int = 8089
+    dialer_http: int = 8090
+    dialer_grpc: int = 50054
+    dialer_relay_health: int = 8091
+    dialer_worker_health: int = 8092
+    carrier_health: int = 8093
+    carrier_grpc: int = 50055
 
     @classmethod
     def free(cls) -> "Ports":
@@ -112,6 +118,12 @@ class Environment(BaseSettings):
     orders_grpc_port: int = Ports.orders_grpc
     orders_relay_health_port: int = Ports.orders_relay_health
     orders_worker_health_port: int = Ports.orders_worker_health
+    dialer_http_port: int = Ports.dialer_http
+    dialer_grpc_port: int = Ports.dialer_grpc
+    dialer_relay_health_port: int = Ports.dialer_relay_health
+    dialer_worker_health_port: int = Ports.dialer_worker_health
+    carrier_health_port: int = Ports.carrier_health
+    carrier_grpc_port: int = Ports.carrier_grpc
 
     def stack_settings(self) -> StackSettings:
         ports = Ports(**{f.name: getattr(self, f"{f.name}_port") for f in fields(Ports)})

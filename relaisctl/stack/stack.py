@@ -20,7 +20,7 @@ from relaisctl.stack.errors import PortInUseError, StackError, StartFailedError
 from relaisctl.stack.postgres import create_databases
 from relaisctl.stack.process import Processes, Record
 from relaisctl.stack.program import Kind, Program, Say
-from relaisctl.stack.services import DATABASES, services
+from relaisctl.stack.services import DATABASES, SIMULATORS, services
 from relaisctl.stack.settings import Broker, Ports, StackSettings, is_free
 from relaisctl.stack.topics import ensure_topics, load_topics
 
@@ -157,7 +157,8 @@ class Stack:
         Removes by name what the stack made: the home folder may be one that holds other things.
         """
         home = self.settings.home
-        for name in ("run", "logs", *self.names(Kind.ENGINE), "postgres.partial"):
+        journals = [service.name for service in SIMULATORS]
+        for name in ("run", "logs", *self.names(Kind.ENGINE), "postgres.partial", *journals):
             shutil.rmtree(home / name, ignore_errors=True)
         for name in ("lock", SECRETS):
             (home / name).unlink(missing_ok=True)

@@ -66,5 +66,5 @@ class CarrierSettings(Settings):
     """RELAIS_CARRIER_SCENARIO: a file that says what called numbers do; unset: the shipped one."""
     carrier_seed: int = 1
     """RELAIS_CARRIER_SEED: the same seed, the same fates."""
-    carrier_speed: float = Field(1.0, gt=0, le=1000)
-    """RELAIS_CARRIER_SPEED: so many seconds of a call pass in one."""
+    carrier_speed: float | None = Field(None, gt=0, le=1000)
+    """RELAIS_CARRIER_SPEED: so many seconds of a call pass in one; unset: the scenario's."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from relaisctl.stack import Ports
-from relaisctl.stack.services import SERVICES
+from relaisctl.stack.services import SERVICES, SIMULATORS
 from relaisctl.stack.settings import ROOT, is_free
 
 PROGRAMS = ("postgres", "kafka")
@@ -65,7 +65,8 @@ def test_up_status_down(environment: dict[str, str], home: Path) -> None:
     assert all(is_free(int(p)) for n, p in environment.items() if n.endswith("_PORT"))
     table = run(environment, "status")
     assert table.returncode == 3
-    assert table.stdout.count("stopped") == 3 + len(SERVICES), "engines and services"
+    programs = 3 + len(SERVICES) + len(SIMULATORS)
+    assert table.stdout.count("stopped") == programs, "engines and services"
 
 
 def test_down_stops_what_a_killed_up_had_started(environment: dict[str, str], home: Path) -> None:

@@ -1,0 +1,23 @@
+"""All use cases of the dialer, put together: what the edges and the worker are given."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from eventkit.eventstore import Category, EventStore
+from services.dialer.attempts import store as attempts_store
+from services.dialer.attempts.service import Attempts
+from services.dialer.campaigns.service import Campaigns
+from services.dialer.campaigns.store import CAMPAIGNS
+
+TIMED: tuple[Category[Any, Any, Any], ...] = (CAMPAIGNS,)
+"""The kinds of streams in which something becomes due."""
+
+
+@dataclass(frozen=True)
+class Dialer:
+    campaigns: Campaigns
+    attempts: Attempts
+
+    @classmethod
+    def over(cls, events: EventStore) -> "Dialer":
+        return cls(Campaigns(events, attempts_store.totals), Attempts(events))
