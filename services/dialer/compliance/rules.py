@@ -56,7 +56,6 @@ class Hours:
     """Calls are placed within these hours only, in every zone of the place."""
 
     week: Week
-    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,7 @@ class Cap:
     scope      `number`, `customer`, or `person`: either of the two is the same
     per        only those of the same `campaign`, `client` or `subject`; `centre`: all of them
     counts     `attempts`, or `conversations` with an agent
+    length     the period in words
     """
 
     limit: int
@@ -75,7 +75,7 @@ class Cap:
     scope: str
     per: str
     counts: str
-    words: str
+    length: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ class Rest:
 
     rest_us    since then; where 0: `days` whole days on the wall after that day
     unless_agent_guaranteed   it does not hold where an agent is free for the call beforehand
+    length     of the rest, in words
     """
 
     after: str
@@ -93,7 +94,7 @@ class Rest:
     scope: str
     per: str
     unless_agent_guaranteed: bool
-    words: str
+    length: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ class Proposed:
 
     places        from the number and from the address: it has to be allowed at each
     number_key    of the number, over all clients; customer_key: within the client, "" unknown
-    subject       what it is about: of caps and rests per subject; "" none
+    subject       what it is about: of caps and rests per subject; "" the campaign
     consent       crm has prior consent on record for this number and purpose
     ring_seconds  how long the campaign lets it ring
     own           what the client and the campaign want on top; never less strict, as all must allow
@@ -254,7 +255,7 @@ def decide(proposed: Proposed, history: Iterable[Contact], rulebook: Rulebook) -
                 if isinstance(rule.what, Ring):
                     ring = max(ring, rule.what.seconds)
                 allows = first(proposed.at) == proposed.at
-                said = _said(rule, allows, proposed, place, contacts)
+                said = _said(rule, allows, proposed, place, contacts, rulebook)
                 use = RuleUse(f"{jurisdiction.id}.{rule.name}", jurisdiction.version, said)
                 uses[use] = uses.get(use, True) and allows
     forbidden = tuple(use for use, allows in uses.items() if not allows)
@@ -439,9 +440,14 @@ def _mine(
             continue
         if per == "campaign" and not (same_client and each.campaign_id == proposed.campaign_id):
             continue
-        if per == "subject" and not (each.subject and each.subject == proposed.subject):
+        if per == "subject" and _subject(each) != _subject(proposed):
             continue
         yield each
+
+
+def _subject(of: Proposed | Contact) -> tuple[str, ...]:
+    """What has none is about its campaign."""
+    return (of.subject,) if of.subject else (of.client_id, of.campaign_id)
 
 
 # Hours.
@@ -531,30 +537,78 @@ def opening(
 
 
 def _said(
-    rule: Rule, allows: bool, proposed: Proposed, place: Place, contacts: Sequence[Contact]
+    rule: Rule,
+    allows: bool,
+    proposed: Proposed,
+    place: Place,
+    contacts: Sequence[Contact],
+    rulebook: Rulebook,
 ) -> str:
     what = rule.what
     match what:
         case Hours():
-            if not place.zones:
-                return "its time zone is not known"
-            return f"{'within' if allows else 'outside'} {what.words} {', '.join(place.zones)}"
+            return _said_of_hours(what.week, proposed.at, place, _calendar(rulebook, place))
         case Cap():
-            mine = _mine(rule, what.scope, what.per, proposed, contacts)
-            if what.period_us:
-                before = [each for each in mine if each.at + what.period_us > proposed.at]
-            else:
-                zones = place.zones or ("UTC",)
-                began = min(_calendar_period(what.calendar, z, proposed.at)[0] for z in zones)
-                before = [each for each in mine if each.at >= began]
-            count = sum(
-                what.counts == "attempts" or each.conversation or each.ended_at is None
-                for each in before
-            )
-            return f"{count} of {what.limit} {what.words}"
+            return f"{_count(what, rule, proposed, place, contacts)} of {what.limit} {what.length}"
         case Rest():
-            return what.words if allows else f"not yet {what.words}"
+            if not allows:
+                return f"less than {what.length} after the last {_NOUNS[what.after]}"
+            if what.unless_agent_guaranteed and proposed.mode in GUARANTEED:
+                return "an agent is guaranteed"
+            return f"no {_NOUNS[what.after]} in {what.length}"
         case Consent():
             return "prior consent" if allows else "no prior consent"
         case Ring():
             return f"at least {what.seconds} s"
+
+
+_NOUNS = {
+    "refused": "refusal",
+    "abandoned": "abandoned call",
+    "conversation": "conversation",
+    "attempt": "call",
+    "under-way": "call that has not ended",
+}
+_DAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
+MANY_ZONES = 3
+
+
+def _said_of_hours(week: Week, at: int, place: Place, closed: _Calendar) -> str:
+    """By the first zone that forbids, else the first; hours are those of its day."""
+    if not place.zones:
+        return "its time zone is not known"
+    outside = [zone for zone in place.zones if next_open(week, zone, closed, at) != at]
+    zone = outside[0] if outside else place.zones[0]
+    ordinal = local_day(zone, at)
+    hours = week.of(ordinal, closed)
+    day = date.fromordinal(ordinal)
+    if not outside and len(place.zones) > 1:
+        some = ", ".join(place.zones[1:MANY_ZONES])
+        more = len(place.zones) - MANY_ZONES
+        zone += f", {some}" + (f" and {more} more" if more > 0 else "")
+    if hours:
+        times = ", ".join(f"{_time(opens)}-{_time(closes)}" for opens, closes in hours)
+        return f"{'outside' if outside else 'within'} {times} {zone}"
+    holiday = week.holidays is not None and day in closed(day.year)
+    return f"closed on {'public holidays' if holiday else _DAYS[day.weekday()]} {zone}"
+
+
+def _time(minutes: int) -> str:
+    return f"{minutes // 60:02}:{minutes % 60:02}"
+
+
+def _count(
+    cap: Cap, rule: Rule, proposed: Proposed, place: Place, contacts: Sequence[Contact]
+) -> int:
+    """Of the period that would end with this call; of a calendar's, in the zone with the most."""
+    mine = [
+        each.at
+        for each in _mine(rule, cap.scope, cap.per, proposed, contacts)
+        if cap.counts == "attempts" or each.conversation or each.ended_at is None
+    ]
+    if cap.period_us:
+        return sum(at + cap.period_us > proposed.at for at in mine)
+    began = min(
+        _calendar_period(cap.calendar, zone, proposed.at)[0] for zone in place.zones or ("UTC",)
+    )
+    return sum(at >= began for at in mine)
