@@ -8,8 +8,9 @@ from services.dialer.attempts import store as attempts_store
 from services.dialer.attempts.service import Attempts
 from services.dialer.campaigns.service import Campaigns
 from services.dialer.campaigns.store import CAMPAIGNS
+from services.dialer.leads.store import LEADS
 
-TIMED: tuple[Category[Any, Any, Any], ...] = (CAMPAIGNS,)
+TIMED: tuple[Category[Any, Any, Any], ...] = (CAMPAIGNS, LEADS)
 """The kinds of streams in which something becomes due."""
 
 

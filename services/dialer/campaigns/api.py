@@ -30,6 +30,7 @@ from services.dialer.campaigns import plan as p
 from services.dialer.campaigns.service import Campaigns, Live
 from services.dialer.campaigns.store import CAMPAIGNS, Found
 from services.dialer.history import event_view
+from services.dialer.leads import recycling as r
 
 Code = Annotated[str, Field(pattern=rf"^{p.CODE.pattern}$", examples=["by-hand"])]
 # Numbers are text: in JSON they may be floats.
@@ -119,6 +120,64 @@ class WinBackBody(Body):
         return cls(offer_id=back.offer_id, reasons=list(back.reasons), since=since)
 
 
+class RuleBody(Body):
+    """then: `same` number again, `other`: the lead's next one, `close`. times: how often this may
+    be of one number before that has had enough. reason: why the lead is closed, where it is; left
+    out: the result or disposition itself."""
+
+    model_config = example(then="same", after_seconds=900, times=5)
+
+    then: Lax[r.Next]
+    after_seconds: Annotated[int, Field(ge=0, le=r.MAX_AFTER_S)] = 0
+    times: Annotated[int, Field(ge=1, le=r.MAX_TIMES)] = 1
+    reason: Code | None = None
+
+    def domain(self) -> r.Rule:
+        return r.Rule(self.then, self.after_seconds, self.times, self.reason or "")
+
+    @classmethod
+    def of(cls, rule: r.Rule) -> "RuleBody":
+        return cls(
+            then=rule.then,
+            after_seconds=rule.after_s,
+            times=rule.times,
+            reason=rule.reason or None,
+        )
+
+
+Rules = Annotated[dict[Code, RuleBody], Field(max_length=r.MAX_RULES)]
+
+
+class RecyclingBody(Body):
+    """What follows from a result (`busy`, `no-answer`, ...) and from a disposition, which goes
+    before the result. What is left out is as it is by default. attempts, attempts_per_number: that
+    many and the lead is closed."""
+
+    model_config = example(results={"busy": {"then": "same", "after_seconds": 600, "times": 3}})
+
+    results: Rules = Field(default_factory=dict)
+    dispositions: Rules = Field(default_factory=dict)
+    attempts: Annotated[int, Field(ge=1, le=r.MAX_TIMES)] = r.DEFAULT.attempts
+    attempts_per_number: Annotated[int, Field(ge=1, le=r.MAX_TIMES)] = r.DEFAULT.attempts_per_number
+
+    def domain(self) -> r.Recycling:
+        return r.Recycling(
+            {code: rule.domain() for code, rule in self.results.items()},
+            {code: rule.domain() for code, rule in self.dispositions.items()},
+            self.attempts,
+            self.attempts_per_number,
+        )
+
+    @classmethod
+    def of(cls, recycling: r.Recycling) -> "RecyclingBody":
+        return cls(
+            results={code: RuleBody.of(rule) for code, rule in recycling.results.items()},
+            dispositions={code: RuleBody.of(rule) for code, rule in recycling.dispositions.items()},
+            attempts=recycling.attempts,
+            attempts_per_number=recycling.attempts_per_number,
+        )
+
+
 class Interval(Body):
     """On the called person's wall."""
 
@@ -192,6 +251,7 @@ class CampaignBody(Body):
     ends_at: Time | None = None
     stop_when_exhausted: bool = False
     win_back: WinBackBody | None = None
+    recycling: RecyclingBody = Field(default_factory=RecyclingBody)
 
     def domain(self) -> p.Settings:
         goals = self.goals
@@ -231,6 +291,7 @@ class CampaignBody(Body):
             ends_at=microseconds(self.ends_at),
             stop_when_exhausted=self.stop_when_exhausted,
             win_back=self.win_back.domain() if self.win_back else None,
+            recycling=self.recycling.domain(),
         )
 
     @classmethod
@@ -278,6 +339,7 @@ class CampaignBody(Body):
             ends_at=time_of(settings.ends_at),
             stop_when_exhausted=settings.stop_when_exhausted,
             win_back=WinBackBody.of(settings.win_back) if settings.win_back else None,
+            recycling=RecyclingBody.of(settings.recycling),
         )
 
 

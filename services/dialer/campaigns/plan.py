@@ -13,6 +13,8 @@ from itertools import pairwise
 from typing import Final
 
 from eventkit.decider import Invalid, Rejected
+from services.dialer.leads import recycling
+from services.dialer.leads.recycling import Recycling
 
 MAX_NAME: Final = 200
 MAX_LIST: Final = 200
@@ -141,6 +143,7 @@ class Settings:
     hours               its own, on the called person's wall, within the law's; empty: the law's
     starts_at, ends_at  it dials from then, and until then
     stop_when_exhausted it stops when no lead is left
+    recycling           what follows from each result and disposition
     """
 
     name: str
@@ -175,6 +178,7 @@ class Settings:
     ends_at: int | None = None
     stop_when_exhausted: bool = False
     win_back: WinBack | None = None
+    recycling: Recycling = recycling.DEFAULT
 
     @property
     def wants_agents(self) -> bool:
@@ -261,6 +265,7 @@ def check(settings: Settings) -> None:
     _check_limits(settings)
     _check_money(settings)
     _check_hours(settings.hours)
+    recycling.check(settings.recycling)
     starts, ends = settings.starts_at, settings.ends_at
     if ends is not None and ends <= (starts or 0):
         raise Invalid("ends_at", "must be after starts_at")
