@@ -91,8 +91,9 @@ GROUP BY client_id, campaign_id, started_day, attempt_id;
 
 -- contact: a person answered, or somebody of whom the carrier could not tell. An attempt that was never
 -- dialled is a row, and in no figure.
--- abandoned: a contact that was to have an agent and had none in time. late: a contact that had one, more
--- than two seconds after the end of the greeting; by the US rule it is abandoned as well.
+-- live: a contact that the legal measure counts, as the dialer's measure does: it was to have an agent,
+-- and was no machine by the agent's word. wait_us: how long the person waited for one since the end of
+-- the greeting, until an agent came or the person went; NULL: nobody ever came.
 CREATE OR REPLACE VIEW attempts AS
 SELECT
     client_id,
@@ -122,9 +123,14 @@ SELECT
     outcome != 'not_dialled' AS dialled,
     answered_by IN ('human', 'unknown') AS contact,
     connected_at IS NOT NULL AS connected,
-    contact AND abandoned_at IS NOT NULL AND NOT connected AS abandoned,
-    connected AND contact AND ifNull(waited_us, 0) > 2000000 AS late,
-    abandoned OR late AS us_abandoned,
+    connected AND disposition IN ('answering-machine', 'machine') AS heard_machine,
+    contact AND mode != 'message' AND outcome IN ('connected', 'abandoned', 'hung_up')
+        AND NOT heard_machine AS live,
+    multiIf(outcome = 'connected', waited_us,
+            outcome = 'hung_up', ifNull(waited_us, if(greeting_ended_at IS NULL, 0, greatest(0,
+                toUnixTimestamp64Micro(ended_at) - toUnixTimestamp64Micro(greeting_ended_at)))),
+            NULL) AS wait_us,
+    live AND (wait_us IS NULL OR wait_us > 2000000) AS abandoned,
     message_played,
     rang_us,
     waited_us,
@@ -134,7 +140,7 @@ SELECT
     talked_us / 1e6 AS talked_s,
     agent_id,
     finalizeAggregation(f.disposed) AS disposed,
-    disposed.1 AS disposition,
+    disposed.1::LowCardinality(String) AS disposition,
     disposed.2 AS disposed_by,
     disposed.3 AS converted,
     disposed.4 AS refusal_reason,

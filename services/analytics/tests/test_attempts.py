@@ -119,10 +119,10 @@ def attempt_row(events: Sequence[AttemptEvent]) -> dict[str, Any]:
         "dialled": row["outcome"] != "not_dialled",
         "contact": person,
         "connected": row["connected_at"] is not None,
-        "abandoned": person and row["abandoned_at"] is not None,
-        "late": row["connected_at"] is not None and row["waited_us"] > 2_000_000,
+        "live": person and row["outcome"] in ("connected", "abandoned", "hung_up"),
     }
-    return row | {"us_abandoned": row["abandoned"] or row["late"]}
+    late = row["outcome"] == "connected" and row["waited_us"] > 2_000_000
+    return row | {"abandoned": row["live"] and (late or row["outcome"] == "abandoned")}
 
 
 def shuffled(events: Sequence[Any], chance: random.Random) -> list[list[Any]]:
