@@ -1,24 +1,16 @@
-"""A file of customers as CSV: which column is what, and its lines one by one. Constant memory.
-
-A record may span lines where a field in quotes does. Of what cannot be read the first line is
-reported, and reading goes on with the next one: a quote that is never closed costs its line alone.
+"""A file of customers as CSV: which column is what, and its lines one by one (eventkit.csvrecords).
+Constant memory.
 """
 
-import csv
 import re
 import unicodedata
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from eventkit.csvrecords import Broken, CsvRecords
+from eventkit.errors import InvalidMessage
 from relaisctl.errors import InputError
-
-MAX_LINE = 64 << 10
-"""Bytes."""
-MAX_SPAN = 20
-"""Lines of one record."""
-BOM = b"\xef\xbb\xbf"
 
 FIELDS = (
     "number",
@@ -67,14 +59,6 @@ class Row:
     values: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """A line that cannot be read, and why."""
-
-    line: int
-    reason: str
-
-
 class CustomerFile:
     """Reads its header when it is made. Raises InputError when that is of no use.
 
@@ -83,18 +67,11 @@ class CustomerFile:
     """
 
     def __init__(self, file: BinaryIO, columns: Mapping[str, str] | None = None) -> None:
-        self._lines = _Lines(file)
-        first = self._lines.take()
-        while first is not None and isinstance(first[1], str) and not first[1].strip():
-            first = self._lines.take()
-        if first is None:
-            raise InputError("the file is empty")
-        if isinstance(first[1], Broken):
-            raise InputError(f"line {first[0]}: {first[1].reason}")
-        self._delimiter = _delimiter(first[1])
-        header = _parsed([first[1]], self._delimiter)
-        if header is None:
-            raise InputError(f"line {first[0]}: a quote in the header is not closed")
+        try:
+            self._records = CsvRecords(file)
+        except InvalidMessage as error:
+            raise InputError(error.reason) from None
+        header = self._records.header
         self._fields = [_field(name, columns or {}) for name in header]
         self.ignored = [
             name for name, field in zip(header, self._fields, strict=True) if field is None
@@ -110,43 +87,17 @@ class CustomerFile:
                 raise InputError(f"columns: {' and '.join(same)} are both {one}; which is it?")
         if not {"number", "phones", "emails"} & set(self._fields):
             raise InputError(
-                f"line {first[0]}: no column of numbers, phones or emails is known by its name; "
-                "is this the header? --columns says which is which"
+                f"line {self._records.header_line}: no column of numbers, phones or emails is known"
+                " by its name; is this the header? --columns says which is which"
             )
 
     @property
     def position(self) -> int:
-        return self._lines.position
+        return self._records.position
 
     def __iter__(self) -> Iterator[Row | Broken]:
-        while (taken := self._lines.take()) is not None:
-            number, line = taken
-            if isinstance(line, Broken):
-                yield line
-            elif line.strip():
-                yield self._record(number, line)
-
-    def _record(self, number: int, line: str) -> Row | Broken:
-        spanned = [line]
-        following: list[tuple[int, str | Broken]] = []
-        while sum(each.count('"') for each in spanned) % 2 and len(spanned) < MAX_SPAN:
-            taken = self._lines.take()
-            if taken is None:
-                break
-            following.append(taken)
-            if isinstance(taken[1], Broken):
-                break
-            spanned.append(taken[1])
-        cells = _parsed(spanned, self._delimiter)
-        if cells is not None and len(following) == len(spanned) - 1:
-            while len(cells) > len(self._fields) and not cells[-1].strip():
-                cells.pop()
-            if len(cells) == len(self._fields):
-                return Row(number, self._values(cells))
-        self._lines.give_back(following)
-        if cells is None or following:
-            return Broken(number, "a quote is not closed, or is in the middle of a field")
-        return Broken(number, f"has {len(cells)} columns, the header has {len(self._fields)}")
+        for each in self._records:
+            yield each if isinstance(each, Broken) else Row(each.line, self._values(each.cells))
 
     def _values(self, cells: list[str]) -> dict[str, Any]:
         found: dict[str, list[str]] = {}
@@ -169,56 +120,6 @@ class CustomerFile:
         return values | {
             field: "\n".join(texts) for field, texts in found.items() if field not in values
         }
-
-
-class _Lines:
-    """Decoded lines with their numbers; broken ones are said to be, and what was looked at may be
-    given back."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._number = 0
-        self._again: deque[tuple[int, str | Broken]] = deque()
-        self.position = 0
-
-    def take(self) -> tuple[int, str | Broken] | None:
-        if self._again:
-            return self._again.popleft()
-        data = self._file.readline(MAX_LINE)
-        if not data:
-            return None
-        self.position += len(data)
-        self._number += 1
-        if len(data) == MAX_LINE and not data.endswith(b"\n"):
-            while rest := self._file.readline(MAX_LINE):
-                self.position += len(rest)
-                if rest.endswith(b"\n"):
-                    break
-            return self._number, Broken(self._number, f"is longer than {MAX_LINE:,} bytes")
-        if self._number == 1:
-            data = data.removeprefix(BOM)
-        try:
-            return self._number, data.decode()
-        except UnicodeDecodeError:
-            return self._number, Broken(self._number, "is not UTF-8")
-
-    def give_back(self, lines: list[tuple[int, str | Broken]]) -> None:
-        self._again.extendleft(reversed(lines))
-
-
-def _parsed(lines: list[str], delimiter: str) -> list[str] | None:
-    """The cells of one record; None where the quotes do not fit."""
-    try:
-        records = list(csv.reader(lines, delimiter=delimiter, strict=True))
-    except csv.Error:
-        return None
-    return records[0] if len(records) == 1 else None
-
-
-def _delimiter(header: str) -> str:
-    """What is most often outside of quotes."""
-    outside = re.sub(r'"[^"]*"', "", header)
-    return max(",;\t", key=outside.count)
 
 
 def _field(header: str, columns: Mapping[str, str]) -> str | None:

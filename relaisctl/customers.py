@@ -21,8 +21,9 @@ import typer
 from rich.table import Table
 
 from eventkit.callers import Role
+from eventkit.csvrecords import Broken
 from relaisctl.api_client import CrmClient, Refusal
-from relaisctl.customer_file import Broken, CustomerFile, Row
+from relaisctl.customer_file import CustomerFile, Row
 from relaisctl.errors import INTERRUPTED, InputError, explained
 from relaisctl.show import Bars, Format, counts, print_table
 

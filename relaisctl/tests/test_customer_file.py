@@ -5,7 +5,8 @@ import tracemalloc
 
 import pytest
 
-from relaisctl.customer_file import MAX_LINE, Broken, CustomerFile, Row
+from eventkit.csvrecords import MAX_LINE, Broken
+from relaisctl.customer_file import CustomerFile, Row
 from relaisctl.errors import InputError
 
 
