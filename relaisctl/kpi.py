@@ -3,7 +3,7 @@
 A call counts in the day and interval in which it arrived, by the client's own clock. The counting
 is one query over the view `calls` (docs/subsystems/analytics.md shows it, and how to go from a
 figure to its calls); here are the client's clock, the rates and how they are shown. Orders are
-counted by order_report.
+counted by order_report, outbound attempts by attempt_report.
 """
 
 import csv
@@ -22,7 +22,7 @@ import typer
 from clickhouse_driver import Client
 from rich.table import Table
 
-from relaisctl import order_report, warehouse
+from relaisctl import attempt_report, order_report, warehouse
 from relaisctl.errors import InputError, explained
 from relaisctl.show import print_table
 from relaisctl.warehouse import begins
@@ -33,7 +33,7 @@ NONE: Final = "(none)"
 
 
 class By(StrEnum):
-    """What the calls are grouped by, or the orders."""
+    """What the calls are grouped by, or the orders, or the outbound attempts."""
 
     ALL = "all"
     QUEUE = "queue"
@@ -43,6 +43,8 @@ class By(StrEnum):
     DISPOSITION = "disposition"
     PRODUCT = "product"
     CAMPAIGN = "campaign"
+    LIST = "list"
+    CAMPAIGN_HOUR = "campaign-hour"
     OFFER = "offer"
     DAY = "day"
     INTERVAL = "interval"
@@ -53,8 +55,9 @@ class By(StrEnum):
         return {By.ALL: "", By.INTERVAL: "interval_start"}.get(self, self.value)
 
 
-OF_ORDERS: Final = {By.PRODUCT, By.CAMPAIGN, By.OFFER}
-"""What calls do not have."""
+OF_ORDERS: Final = {By.PRODUCT, By.OFFER}
+OF_ATTEMPTS: Final = {By.CAMPAIGN, By.LIST, By.CAMPAIGN_HOUR}
+"""What calls do not have. Orders that came from a campaign: `--orders --by campaign`."""
 
 
 TARGETS: Final = ("target_s", "target_share", "target_service_level")
@@ -287,12 +290,21 @@ def kpi(
     ] = False,
     orders: Annotated[
         bool,
-        typer.Option("--orders", help="Of orders, as --by product, campaign and offer always are."),
+        typer.Option("--orders", help="Of orders, as --by product and offer always are."),
+    ] = False,
+    attempts: Annotated[
+        bool,
+        typer.Option(
+            "--attempts",
+            help="Of outbound attempts, as --by campaign, list and campaign-hour are.",
+        ),
     ] = False,
     format: Annotated[Format, typer.Option("--format")] = Format.TABLE,
 ) -> None:
-    """Show how calls were answered, or what was sold: by the client's own clock."""
+    """Show how calls were answered, what was sold, or what became of outbound campaigns: by the
+    client's own clock."""
     orders = orders or by in OF_ORDERS
+    attempts = attempts or (by in OF_ATTEMPTS and not orders)
     with explained():
         start, end = warehouse.days(from_, to)
         interval_s = _interval(interval)
@@ -300,14 +312,21 @@ def kpi(
             raise InputError(f"--sl-seconds: {sl_seconds} is no number of seconds from 0 up")
         if level and by is not By.TOPIC:
             raise InputError("--level: only --by topic has levels")
-        if own_targets and (orders or by is not By.QUEUE):
+        if own_targets and (orders or attempts or by is not By.QUEUE):
             raise InputError("--targets: only calls --by queue have targets of their own")
         if orders and by not in order_report.OCCASIONS:
             raise InputError(f"--orders: they are not counted --by {by}")
-        with warehouse.connected("orders" if orders else "calls") as clickhouse:
+        if attempts and orders:
+            raise InputError("--attempts: either these or --orders")
+        if attempts and by not in attempt_report.GROUPS:
+            raise InputError(f"--attempts: they are not counted --by {by}")
+        lacks = "orders" if orders else "attempts" if attempts else "calls"
+        with warehouse.connected(lacks) as clickhouse:
             zone = warehouse.zone(clickhouse, client)
             if orders:
                 rows = order_report.ask(clickhouse, client, start, end, by)
+            elif attempts:
+                rows = attempt_report.ask(clickhouse, client, start, end, by)
             else:
                 question = Question(client, zone, start, end, by, interval_s, sl_seconds, level)
                 rows = report(by, ask(clickhouse, question))
@@ -318,10 +337,17 @@ def kpi(
         case Format.JSON:
             typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         case Format.CSV:
-            text = order_report.as_csv(by, rows) if orders else _csv(by, rows, own_targets)
+            if orders:
+                text = order_report.as_csv(by, rows)
+            elif attempts:
+                text = attempt_report.as_csv(by, rows)
+            else:
+                text = _csv(by, rows, own_targets)
             typer.echo(text, nl=False)
         case Format.TABLE if orders:
             order_report.show(by, rows)
+        case Format.TABLE if attempts:
+            attempt_report.show(by, rows)
         case Format.TABLE:
             _print_table(by, rows, sl_seconds)
 

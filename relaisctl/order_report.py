@@ -56,7 +56,7 @@ def ask(clickhouse: Client, client: str, start: date, end: date, by: str) -> lis
         row = dict(zip((*COUNTS, *AMOUNTS), figures, strict=True))
         for amount in AMOUNTS:
             row[amount] = {
-                currency: _exact(sum, currency) for currency, sum in sorted(row[amount].items())
+                currency: exact(sum, currency) for currency, sum in sorted(row[amount].items())
             }
         rows.append(({} if by == "all" else {by: name or None}) | row)
     if by == "all" and not rows:
@@ -70,7 +70,7 @@ _NOTHING: Final[dict[str, Any]] = {
 }
 
 
-def _exact(amount: Decimal, currency: str) -> str:
+def exact(amount: Decimal, currency: str) -> str:
     """With the digits that the currency has; with more where the amount has them."""
     digits = f"{amount:f}".partition(".")[2].rstrip("0")
     return f"{amount:.{max(len(digits), get_currency_precision(currency))}f}"
@@ -103,17 +103,19 @@ def show(by: str, rows: Sequence[dict[str, Any]]) -> None:
         table.add_column(title, justify="right")
     for row in rows:
         shown = [
-            _percent(row[name]) if name.endswith(("rate", "conversion")) else f"{row[name]:,}"
+            percent(row[name]) if name.endswith(("rate", "conversion")) else f"{row[name]:,}"
             for name in COUNTS
         ]
-        shown += [_money(row[name]) for name in AMOUNTS]
+        shown += [money(row[name]) for name in AMOUNTS]
         table.add_row(*([] if by == "all" else [row[by] or "-"]), *shown)
     print_table(table)
 
 
-def _percent(rate: float | None) -> str:
+def percent(rate: float | None) -> str:
+    """A share as per cent."""
     return "-" if rate is None else f"{rate:.1%}"
 
 
-def _money(amounts: dict[str, str]) -> str:
+def money(amounts: dict[str, str]) -> str:
+    """Amounts by currency, a line for each."""
     return "\n".join(f"{Decimal(sum):,} {currency}" for currency, sum in amounts.items()) or "-"

@@ -1,5 +1,6 @@
 """The figures of campaigns against sums in Python, and abandonment against the law's examples."""
 
+import csv
 import json
 import random
 import uuid
@@ -11,7 +12,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from typer.testing import CliRunner
 
+from relaisctl.__main__ import app
 from services.analytics.tests.events import (
     MONDAY,
     Told,
@@ -21,7 +24,7 @@ from services.analytics.tests.events import (
     client_registered,
     lead_stream,
 )
-from services.analytics.tests.support import ROOT, Warehouse
+from services.analytics.tests.support import ROOT, Warehouse, report
 
 LAW = ROOT.parent / "shared" / "reference" / "dialer-compliance.json"
 ZONE = ZoneInfo("Asia/Jerusalem")
@@ -382,3 +385,62 @@ def test_attempts_count_in_their_own_day(warehouse: Warehouse, outbound: list[Ro
             last=str(day + timedelta(days=1)),
         )
         assert row["attempts"] == attempts
+
+
+RANGE = ("--client", "outbound", "--from", "2026-09-01", "--to", "2026-11-01")
+
+
+@pytest.mark.parametrize("by", GROUPS)
+def test_the_report_says_the_same(warehouse: Warehouse, outbound: list[Row], by: str) -> None:
+    rows = report(warehouse.url, "kpi", *RANGE, "--by", by, "--attempts")
+    told = [row for row in outbound if row.get("result", "NOT_DIALLED") != "NOT_DIALLED"]
+    assert sum(row["attempts"] for row in rows) == len(told)
+    names = {"all": [], "campaign-hour": ["campaign", "hour"]}.get(by, [by])
+    assert [*rows[0]][: len(names) + 1] == [*names, "attempts"]
+    if by in ("all", "campaign"):
+        assert all(row["us_compliant"] is False and row["us_rate"] > 0.03 for row in rows)
+        assert all(row["contract_rate"] is None for row in rows)
+    else:
+        assert "us_rate" not in rows[0]
+
+
+def printed(warehouse: Warehouse, *options: str) -> str:
+    arguments = ["kpi", *RANGE, *options]
+    done = CliRunner().invoke(app, arguments, env={"RELAIS_CLICKHOUSE": warehouse.url})
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
+
+
+def test_for_people_and_for_spreadsheets(warehouse: Warehouse, outbound: list[Row]) -> None:
+    rows = report(warehouse.url, "kpi", *RANGE, "--by", "campaign")
+    assert rows == report(warehouse.url, "kpi", *RANGE, "--by", "campaign", "--attempts")
+    table = printed(warehouse, "--by", "campaign")
+    read = [*csv.DictReader(printed(warehouse, "--by", "campaign", "--format", "csv").splitlines())]
+    assert [line["campaign"] for line in read] == ["autumn", "winter"]
+    for row, line in zip(rows, read, strict=True):
+        assert int(line["attempts"]) == row["attempts"]
+        assert line["cost_EUR"] == row["cost"]["EUR"]
+        assert f"{row['us_rate']:.1%}!" in table
+        assert f"{row['conversion']:.1%}" in table
+    assert "! above the limit" in table
+    assert "l0" in printed(warehouse, "--by", "list")
+
+
+def test_days_without_attempts(warehouse: Warehouse, outbound: list[Row]) -> None:
+    empty = ("--client", "outbound", "--from", "2020-01-01", "--to", "2020-01-02")
+    assert report(warehouse.url, "kpi", *empty, "--by", "campaign") == []
+    [row] = report(warehouse.url, "kpi", *empty, "--attempts")
+    assert (row["attempts"], row["contact_rate"], row["cost"], row["us_rate"]) == (
+        0,
+        None,
+        {},
+        None,
+    )
+
+
+@pytest.mark.parametrize("options", [("--by", "queue"), ("--orders",), ("--by", "topic")])
+def test_what_attempts_do_not_have(warehouse: Warehouse, options: tuple[str, ...]) -> None:
+    arguments = ["kpi", *RANGE, "--attempts", *options]
+    result = CliRunner().invoke(app, arguments, env={"RELAIS_CLICKHOUSE": warehouse.url})
+    assert result.exit_code == 2
+    assert result.stderr.startswith("--attempts: ")
