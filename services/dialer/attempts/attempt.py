@@ -302,8 +302,9 @@ class Attempt:
     def answered_by(self) -> AnsweredBy:
         if self.answered is not None:
             return self.answered.by
-        # Whoever was greeted by has answered, whether or not we have heard of it.
-        heard = self.greeting_ended_at is not None or self.connected is not None
+        # Who has greeted us has answered, whether or not we have heard of it.
+        later = (self.greeting_ended_at, self.connected, self.abandoned)
+        heard = any(each is not None for each in later)
         return AnsweredBy.UNKNOWN if heard else AnsweredBy.NOBODY
 
     @property
@@ -399,18 +400,18 @@ def _hear(heard: Heard, state: Attempt) -> list[Event]:
         case Over(why=why):
             events: list[Event] = []
             played = why is Why.MESSAGE_PLAYED
-            if _is_waiting(state) and (played or _waited(state, at) >= LATE):
+            late = state.greeting_ended_at is not None and _waited(state, at) >= LATE
+            if _is_waiting(state) and (played or late):
                 events += _abandoned(state, at, played=played)
                 state = fold(DECIDER, events, state)
             return [*events, _ended(state, heard, result_of(state, heard))]
 
 
 def _is_waiting(state: Attempt) -> bool:
-    """Whether a person waits for an agent."""
+    """Whether a person waits for an agent. What nobody has said to be a machine is a person."""
     return (
         state.wants_agent
-        and state.answered_by.is_person
-        and state.greeting_ended_at is not None
+        and state.answered_by not in (AnsweredBy.MACHINE, AnsweredBy.FAX)
         and state.connected is None
         and state.abandoned is None
     )
@@ -457,8 +458,8 @@ def result_of(state: Attempt, over: Over) -> Result:
                 return Result.CARRIER_ERROR
             return Result.HUNG_UP
     if over.why is Why.MESSAGE_PLAYED:
-        # Somebody, or something, has heard it, though nobody said who answered.
-        return Result.ABANDONED if state.wants_agent else Result.DELIVERED
+        # To somebody, though nobody said to whom; of a call with agents it is abandoned by now.
+        return Result.DELIVERED
     if over.why is Why.HUNG_UP:
         return Result.NO_ANSWER
     return _BY_WHY[over.why]
