@@ -1,7 +1,7 @@
 """The legal measure of abandonment: one set of counters, and each law's reading of it. Pure.
 
-Counters are per campaign and day of its client's zone. How long persons waited for an agent after
-their greeting is kept in tenths of a second, so that a contract's one second can be judged from the
+Counters are read by campaign and day of its client's zone. How long persons waited for an agent
+after their greeting is kept in tenths of a second, so that a contract's one second is judged by the
 same counters as the law's two.
 
 us        abandoned per call answered by a live person, per campaign, in successive periods of 30
@@ -16,7 +16,7 @@ contract  the client's own limit, seconds and length of periods; read as `us` is
 Times are microseconds since 1970, durations microseconds, rates and limits shares of 1.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from fractions import Fraction
@@ -102,6 +102,15 @@ class Counts:
 
 NUMBERS: Final = ("connected", "dropped", "unknown_connected", "unknown_dropped", "machines")
 NOTHING: Final = Counts()
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+    """Their sum."""
+    every = list(counts)
+    return Counts(
+        tuple(map(sum, zip(*(each.waits for each in every), strict=True))) or NO_WAITS,
+        *(sum(getattr(each, name) for each in every) for name in NUMBERS),
+    )
 
 
 def tenths(seconds: float, field: str = "connect_seconds") -> int:
@@ -220,18 +229,17 @@ def successive(
     days: Days, first_day: date, today: date, terms: Contract = LAW, measure: str = "us"
 ) -> tuple[Reading, ...]:
     """All periods from the first day to today's, those without calls too."""
-    totals: dict[int, Counts] = {}
+    periods: dict[int, list[Counts]] = {}
     for day, counts in days.items():
-        number = period_of(first_day, day, terms.period_days)[0]
-        totals[number] = totals.get(number, NOTHING) + counts
+        periods.setdefault(period_of(first_day, day, terms.period_days)[0], []).append(counts)
     last = period_of(first_day, max([today, first_day, *days]), terms.period_days)[0]
     found = []
     for number in range(1, last + 1):
         begins = first_day + timedelta(days=(number - 1) * terms.period_days)
         ends = begins + timedelta(days=terms.period_days - 1)
-        total = totals.get(number, NOTHING)
-        abandoned = Fraction(total.abandoned(terms.connect_seconds))
-        live = Fraction(total.live)
+        counts = total(periods.get(number, ()))
+        abandoned = Fraction(counts.abandoned(terms.connect_seconds))
+        live = Fraction(counts.live)
         found.append(_reading(measure, number, begins, ends, live, abandoned, terms.limit))
     return tuple(found)
 
@@ -246,8 +254,7 @@ def uk(days: Days, limit: float = LIMIT) -> tuple[Reading, ...]:
 
 def uk_total(days: Days, first_day: date, today: date, limit: float = LIMIT) -> Reading:
     """Of all days together."""
-    total = sum(days.values(), NOTHING)
-    return _uk_reading(1, first_day, max(today, first_day), total, limit)
+    return _uk_reading(1, first_day, max(today, first_day), total(days.values()), limit)
 
 
 def uk_rate(counts: Counts) -> float:
