@@ -30,6 +30,8 @@ MAX_RULES: Final = 200
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}")
 CODE: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
+ANSWERING_MACHINE: Final = "answering-machine"
+"""The disposition that says it was no person, whatever the carrier has made of it."""
 LOST: Final = "the carrier knows nothing of it any more"
 
 
@@ -182,14 +184,17 @@ class Lose:
 
 @dataclass(frozen=True, slots=True)
 class Dispose:
-    """What the agent, or crm, says of the call. Empty fields leave what was said before;
-    converted None, too."""
+    """What the agent, or crm, says of the call. Empty fields leave what was said before; None, too.
+
+    refused: the person wants to be left in peace, whether or not there is a reason.
+    """
 
     at: int
     disposition: str = ""
     agent_id: str = ""
     converted: bool | None = None
     refusal_reason: str = ""
+    refused: bool | None = None
 
 
 Command = StartAttempt | Hear | Lapse | Lose | Dispose
@@ -272,6 +277,7 @@ class AttemptDisposed:
     agent_id: str
     converted: bool
     refusal_reason: str
+    refused: bool = False
 
 
 Event = (
@@ -306,6 +312,11 @@ class Attempt:
         later = (self.greeting_ended_at, self.connected, self.abandoned)
         heard = any(each is not None for each in later)
         return AnsweredBy.UNKNOWN if heard else AnsweredBy.NOBODY
+
+    @property
+    def heard_machine(self) -> bool:
+        """The agent says that it was an answering machine."""
+        return self.disposed is not None and self.disposed.disposition == ANSWERING_MACHINE
 
     @property
     def is_open(self) -> bool:
@@ -505,6 +516,7 @@ def _dispose(command: Dispose, state: Attempt) -> list[Event]:
         agent_id=command.agent_id or before.agent_id,
         converted=before.converted if command.converted is None else command.converted,
         refusal_reason=command.refusal_reason or before.refusal_reason,
+        refused=before.refused if command.refused is None else command.refused,
     )
     return [] if after == before else [replace(after, at=command.at)]
 

@@ -4,7 +4,7 @@ Times are microseconds since 1970, durations microseconds. Empty texts are what 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -15,6 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from eventkit.eventstore import Category, Change
 from services.dialer.attempts import attempt as a
 from services.dialer.attempts import codec
+from services.dialer.compliance import store as contacts
+from services.dialer.measure import measure
+from services.dialer.measure import store as measures
 from services.dialer.tables import metadata
 
 Row = dict[str, Any]
@@ -104,6 +107,8 @@ _UPSERT: Final = _insert.on_conflict_do_update(
 async def project(
     connection: AsyncConnection, changes: Sequence[Change[a.Attempt, a.Event]]
 ) -> None:
+    """The table, the campaign's totals, the legal measure, and what the next attempt's rules look
+    at: all in the transaction of the events, so that an end counts once, for all of them."""
     await connection.execute(_UPSERT, [_row(change) for change in changes])
     totals: Counter[tuple[str, str, str]] = Counter()
     for change in changes:
@@ -116,6 +121,53 @@ async def project(
     ]
     if rows:
         await connection.execute(_ADD, rows)
+    await measures.count(connection, [_word(change) for change in changes])
+    await contacts.complete(connection, [each for change in changes for each in _outcome(change)])
+
+
+def _word(change: Change[a.Attempt, a.Event]) -> measures.Word:
+    """What the legal measure counts of it."""
+    started = change.after.started
+    assert started is not None
+    return measures.Word(
+        change.client_id,
+        started.origin.campaign_id,
+        _measured(change.before),
+        _measured(change.after),
+    )
+
+
+def _measured(state: a.Attempt) -> measure.Ended | None:
+    ended, greeted = state.ended, state.greeting_ended_at
+    if ended is None:
+        return None
+    waited = ended.waited
+    if waited is None and greeted is not None and ended.cause != a.LOST:
+        waited = max(0, ended.at - greeted)
+    return measure.Ended(
+        ended.at,
+        ended.mode,
+        ended.result.value,
+        ended.answered_by.value,
+        waited,
+        state.heard_machine,
+    )
+
+
+def _outcome(change: Change[a.Attempt, a.Event]) -> Iterator[contacts.Outcome]:
+    """What caps and rests have to know of it, where these events say something new of that."""
+    before, state = change.before, change.after
+    ended, disposed = state.ended, state.disposed
+    if ended is not None and (before.ended is None or before.disposed != disposed):
+        yield contacts.Outcome(
+            change.client_id,
+            change.id,
+            ended.at,
+            dialled=ended.result is not a.Result.NOT_DIALLED,
+            conversation=ended.result is a.Result.CONNECTED and not state.heard_machine,
+            refused=disposed is not None and disposed.refused,
+            abandoned=ended.result is a.Result.ABANDONED,
+        )
 
 
 _new = insert(TOTALS_TABLE)
