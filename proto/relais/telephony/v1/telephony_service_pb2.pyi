@@ -8,7 +8,9 @@ simulator of one.
 The two seconds are the carrier's to keep: Dial says what to do when a person has answered and no
 Connect has come in time. So a dialer that is killed leaves no silent call behind.
 
-INVALID_ARGUMENT names the field; UNAVAILABLE: send the same again, repeats are harmless.
+INVALID_ARGUMENT names the field; UNAVAILABLE: send the same again, repeats are harmless. At most
+1,000 calls in one request. Ids are 1 to 200 visible ASCII characters. docs/subsystems/dialer-carrier.md
+says what a PBX must do to keep these promises.
 """
 
 from collections import abc as _abc
@@ -89,8 +91,11 @@ class Call(_message.Message):
         AT_MOST_FIELD_NUMBER: _builtins.int
         ELSE_MESSAGE_FIELD_NUMBER: _builtins.int
         else_message: _builtins.str
+        """A person is never left in silence, so there must be one."""
         @_builtins.property
-        def at_most(self) -> _duration_pb2.Duration: ...
+        def at_most(self) -> _duration_pb2.Duration:
+            """From the greeting's end, in the carrier's time; 0 to 60 seconds."""
+
         def __init__(
             self,
             *,
@@ -123,10 +128,12 @@ class Call(_message.Message):
     on_machine: Global___Call.OnMachine.ValueType
     machine_message: _builtins.str
     @_builtins.property
-    def ring_for(self) -> _duration_pb2.Duration: ...
+    def ring_for(self) -> _duration_pb2.Duration:
+        """1 to 120 seconds."""
+
     @_builtins.property
     def dial_before(self) -> _timestamp_pb2.Timestamp:
-        """It must not be dialled after this: the answer is `too_late`."""
+        """It must not be dialled after this: the answer is `too_late`. At most an hour ahead."""
 
     @_builtins.property
     def on_person(self) -> Global___Call.OnPerson: ...
@@ -187,7 +194,9 @@ class DialResponse(_message.Message):
         TAKEN_KNOWN: DialResponse._Taken.ValueType  # 2
         """It was dialled before: its results come on the stream."""
         TAKEN_TOO_LATE: DialResponse._Taken.ValueType  # 3
+        """It was not dialled; asked again in time, it may be."""
         TAKEN_REFUSED: DialResponse._Taken.ValueType  # 4
+        """`field` makes no sense, or is `call_id`: the id was used up by GetCalls."""
 
     class Taken(_Taken, metaclass=_TakenEnumTypeWrapper): ...
     TAKEN_UNSPECIFIED: DialResponse.Taken.ValueType  # 0
@@ -195,7 +204,9 @@ class DialResponse(_message.Message):
     TAKEN_KNOWN: DialResponse.Taken.ValueType  # 2
     """It was dialled before: its results come on the stream."""
     TAKEN_TOO_LATE: DialResponse.Taken.ValueType  # 3
+    """It was not dialled; asked again in time, it may be."""
     TAKEN_REFUSED: DialResponse.Taken.ValueType  # 4
+    """`field` makes no sense, or is `call_id`: the id was used up by GetCalls."""
 
     @_typing.final
     class Dialled(_message.Message):
@@ -273,7 +284,9 @@ class ConnectResponse(_message.Message):
 
     CONNECTED_FIELD_NUMBER: _builtins.int
     connected: _builtins.bool
-    """Otherwise it is over, or another agent has it: its results say so."""
+    """At once or, where the greeting has not ended yet, at its end: `Connected` says when. Otherwise the
+    wait is over, or another agent has it: its results say so.
+    """
     def __init__(
         self,
         *,
@@ -512,7 +525,7 @@ class CallResult(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         WHY_UNSPECIFIED: CallResult._Why.ValueType  # 0
         WHY_HUNG_UP: CallResult._Why.ValueType  # 1
-        """One side hung up, whatever had happened before."""
+        """The called person hung up, whatever had happened before."""
         WHY_MESSAGE_PLAYED: CallResult._Why.ValueType  # 2
         """The message was heard, or left, to its end."""
         WHY_BUSY: CallResult._Why.ValueType  # 3
@@ -525,7 +538,7 @@ class CallResult(_message.Message):
     class Why(_Why, metaclass=_WhyEnumTypeWrapper): ...
     WHY_UNSPECIFIED: CallResult.Why.ValueType  # 0
     WHY_HUNG_UP: CallResult.Why.ValueType  # 1
-    """One side hung up, whatever had happened before."""
+    """The called person hung up, whatever had happened before."""
     WHY_MESSAGE_PLAYED: CallResult.Why.ValueType  # 2
     """The message was heard, or left, to its end."""
     WHY_BUSY: CallResult.Why.ValueType  # 3
@@ -567,6 +580,10 @@ class CallResult(_message.Message):
 
     @_typing.final
     class GreetingEnded(_message.Message):
+        """Of a person; of a machine only where it is to be dealt with as one. So whoever hears this acts
+        as `on_person` says.
+        """
+
         DESCRIPTOR: _descriptor.Descriptor
 
         def __init__(

@@ -68,21 +68,24 @@ class TelephonyServicer:
 
     def Dial(self, request, context):
         """Dials each call at most once, whatever is repeated: a call_id that is known is not dialled again.
-        The answer means that the carrier has it on record.
+        The answer means that the carrier has it on record, for at least a day. What makes no sense is
+        refused alone, and is not on record: the others of its request are dialled.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Connect(self, request, context):
-        """Joins the customer to an agent's telephone. Joined already to the same agent: nothing happens.
+        """Joins the customer to an agent's telephone, or says that it will when the greeting has ended. Joined
+        already to the same agent: nothing happens.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def HangUp(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """A call that is over, or is not known: nothing happens.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -96,7 +99,9 @@ class TelephonyServicer:
 
     def FollowResults(self, request_iterator, context):
         """What becomes of all calls of a subscriber. The first message subscribes, all others acknowledge.
-        What was not acknowledged comes again on the next stream, with the same position.
+        What was not acknowledged comes again on the next stream, with the same position. A new subscriber
+        begins with the oldest result that is kept. A subscriber has one stream: a newer one ends the older
+        with ABORTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
