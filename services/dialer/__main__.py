@@ -5,10 +5,13 @@ import sys
 from functools import partial
 
 from eventkit import telemetry
+from eventkit.deadletter import DeadLetters
 from eventkit.process import ended, health, on_signal, opened, run_relay, run_together, serve_edges
+from eventkit.producer import Producer
 from eventkit.settings import load
 from eventkit.timers import TimerWorker
 from services.dialer.clients import clients as registered_clients
+from services.dialer.dispositions.stream import make_consumer
 from services.dialer.service import TIMED, Dialer
 from services.dialer.settings import ApiSettings, CarrierSettings, RelaySettings, WorkerSettings
 
@@ -40,12 +43,29 @@ async def run_api(settings: ApiSettings) -> None:
 
 
 async def run_worker(settings: WorkerSettings) -> None:
-    """Fire timers."""
-    async with opened(settings.postgres, MIGRATIONS, settings.dialer_connections, settings) as on:
+    """Fire timers, hear what crm says of calls."""
+    async with (
+        opened(settings.postgres, MIGRATIONS, settings.dialer_connections, settings) as on,
+        Producer(settings.kafka, client_id=WORKER) as producer,
+        registered_clients(settings.kafka) as clients,
+    ):
+        dialer = Dialer.over(on.store)
+        consumer = make_consumer(
+            settings.kafka,
+            dialer.dispositions,
+            clients.known,
+            DeadLetters(producer, WORKER, limit=settings.dead_letter_limit),
+            group_instance=settings.group_instance,
+        )
         timers = TimerWorker(on.store, TIMED, keep_s=settings.dialer_commands_days * DAY_S)
-        on_signal(timers.stop)
-        async with health(settings, [timers]):
-            await run_together([timers.run()], timers.stop)
+
+        def stop() -> None:
+            consumer.stop()
+            timers.stop()
+
+        on_signal(stop)
+        async with health(settings, [consumer, timers]):
+            await run_together([consumer.run(), timers.run()], stop)
 
 
 def main(arguments: list[str]) -> int:

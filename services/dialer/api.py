@@ -9,6 +9,7 @@ from eventkit.causes import Index
 from eventkit.http import make_app
 from services.dialer.attempts import api as attempts
 from services.dialer.campaigns import api as campaigns
+from services.dialer.dispositions import api as dispositions
 from services.dialer.service import Dialer
 
 MAX_BODY = 4 << 20
@@ -29,6 +30,10 @@ def make_api(
     api = make_app(
         "Relais dialer", "1", callers, known_client, max_body=MAX_BODY, checks=[check], index=index
     )
-    for router in (campaigns.router(dialer.campaigns), attempts.router(dialer.attempts)):
+    for router in (
+        campaigns.router(dialer.campaigns),
+        attempts.router(dialer.attempts),
+        dispositions.router(dialer.dispositions),
+    ):
         api.include_router(router)
     return api

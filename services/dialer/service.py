@@ -8,6 +8,7 @@ from services.dialer.attempts import store as attempts_store
 from services.dialer.attempts.service import Attempts
 from services.dialer.campaigns.service import Campaigns
 from services.dialer.campaigns.store import CAMPAIGNS
+from services.dialer.dispositions.service import Dispositions
 from services.dialer.leads.store import LEADS
 
 TIMED: tuple[Category[Any, Any, Any], ...] = (CAMPAIGNS, LEADS)
@@ -18,7 +19,8 @@ TIMED: tuple[Category[Any, Any, Any], ...] = (CAMPAIGNS, LEADS)
 class Dialer:
     campaigns: Campaigns
     attempts: Attempts
+    dispositions: Dispositions
 
     @classmethod
     def over(cls, events: EventStore) -> "Dialer":
-        return cls(Campaigns(events, attempts_store.totals), Attempts(events))
+        return cls(Campaigns(events, attempts_store.totals), Attempts(events), Dispositions(events))

@@ -23,7 +23,6 @@ from services.dialer.attempts.service import Attempts
 from services.dialer.attempts.store import ATTEMPTS, OPEN, Filter, Row
 from services.dialer.history import event_view
 
-Code = Annotated[str, Field(pattern=rf"^{a.CODE.pattern}$", examples=["sale"])]
 Wanted = Annotated[a.Result | Literal["open"], Field(strict=False)]
 
 
@@ -129,7 +128,7 @@ def router(service: Attempts) -> APIRouter:
         result: Annotated[
             Lax[Wanted] | None, Query(description="`open`: those that have not ended")
         ] = None,
-        disposition: Annotated[Code | None, Query()] = None,
+        disposition: Annotated[Id | None, Query()] = None,
         started_from: Annotated[Time | None, Query()] = None,
         started_before: Annotated[Time | None, Query()] = None,
     ) -> dict[str, Any]:

@@ -28,7 +28,6 @@ AGENTLESS: Final = "message"
 MAX_TEXT: Final = 500
 MAX_RULES: Final = 200
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}")
-CODE: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 ANSWERING_MACHINE: Final = "answering-machine"
 """The disposition that says it was no person, whatever the carrier has made of it."""
@@ -504,8 +503,8 @@ def _dispose(command: Dispose, state: Attempt) -> list[Event]:
     assert state.started is not None
     for name in ("disposition", "refusal_reason"):
         value = getattr(command, name)
-        if value and not CODE.fullmatch(value):
-            raise Invalid(name, f"must match ^{CODE.pattern}$")
+        if value:
+            _id(name, value)
     if command.agent_id:
         _id("agent_id", command.agent_id)
     origin = state.started.origin

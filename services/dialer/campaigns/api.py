@@ -108,7 +108,7 @@ class WinBackBody(Body):
     """Who refused this offer, for one of these reasons (none: any), since then."""
 
     offer_id: Id
-    reasons: list[Code] = Field(default_factory=list, max_length=p.MAX_LIST)
+    reasons: list[Id] = Field(default_factory=list, max_length=p.MAX_LIST)
     since: Time | None = None
 
     def domain(self) -> p.WinBack:
@@ -130,7 +130,7 @@ class RuleBody(Body):
     then: Lax[r.Next]
     after_seconds: Annotated[int, Field(ge=0, le=r.MAX_AFTER_S)] = 0
     times: Annotated[int, Field(ge=1, le=r.MAX_TIMES)] = 1
-    reason: Code | None = None
+    reason: Id | None = None
 
     def domain(self) -> r.Rule:
         return r.Rule(self.then, self.after_seconds, self.times, self.reason or "")
@@ -145,7 +145,7 @@ class RuleBody(Body):
         )
 
 
-Rules = Annotated[dict[Code, RuleBody], Field(max_length=r.MAX_RULES)]
+Rules = Annotated[dict[Id, RuleBody], Field(max_length=r.MAX_RULES)]
 
 
 class RecyclingBody(Body):
@@ -228,8 +228,8 @@ class CampaignBody(Body):
     subject: Id | None = None
     offer_id: Id | None = None
     questionnaire_id: Id | None = None
-    converting: list[Code] = Field(default_factory=list, max_length=p.MAX_LIST)
-    refusing: list[Code] = Field(
+    converting: list[Id] = Field(default_factory=list, max_length=p.MAX_LIST)
+    refusing: list[Id] = Field(
         default_factory=lambda: ["refused", "not-interested"], max_length=p.MAX_LIST
     )
     priority: Annotated[int, Field(ge=0, le=p.MAX_PRIORITY)] = 0

@@ -249,8 +249,8 @@ def check(settings: Settings) -> None:
     for name in ("subject", "offer_id", "questionnaire_id"):
         if value := getattr(settings, name):
             _id(name, value)
-    _codes("converting", settings.converting)
-    _codes("refusing", settings.refusing)
+    _ids("converting", settings.converting)
+    _ids("refusing", settings.refusing)
     both = set(settings.converting) & set(settings.refusing)
     if both:
         raise Invalid("converting", "has a disposition that is a refusal, too")
@@ -295,7 +295,7 @@ def _check_purpose(settings: Settings) -> None:
     _id("win_back.offer_id", settings.win_back.offer_id)
     if settings.win_back.offer_id == settings.offer_id:
         raise Invalid("win_back.offer_id", "what was refused is not offered again")
-    _codes("win_back.reasons", settings.win_back.reasons)
+    _ids("win_back.reasons", settings.win_back.reasons)
 
 
 def _check_agents(settings: Settings) -> None:
@@ -413,13 +413,13 @@ def _id(name: str, value: str) -> None:
     _match(name, value, ID, f"must match ^{ID.pattern}$")
 
 
-def _codes(name: str, codes: Sequence[str]) -> None:
-    if len(codes) > MAX_LIST:
+def _ids(name: str, ids: Sequence[str]) -> None:
+    if len(ids) > MAX_LIST:
         raise Invalid(name, f"more than {MAX_LIST}")
-    for each in codes:
-        _match(name, each, CODE, f"a code must match ^{CODE.pattern}$")
-    if len(set(codes)) < len(codes):
-        raise Invalid(name, "must have each code once")
+    for each in ids:
+        _id(name, each)
+    if len(set(ids)) < len(ids):
+        raise Invalid(name, "must have each once")
 
 
 def _within(name: str, number: float, least: float, most: float) -> None:

@@ -85,7 +85,8 @@ NO_NUMBER: Final = "no-number"
 NEVER_LEFT: Final = frozenset({"not-dialled", "carrier-error"})
 """Results of attempts that no telephone has rung for: they keep no promise."""
 
-CODE: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}")
+"""Dispositions are crm's: a client gives them ids of its own choice."""
 
 
 # State.

@@ -1,0 +1,1 @@
+"""What is said of a call afterwards, by agents here and in crm: to the attempt, to its lead."""
