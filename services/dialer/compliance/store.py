@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventkit.keys import KeyRing
-from services.dialer.compliance.book import MAX_DAYS
+from services.dialer.compliance.book import MAX_DAYS, parse_own
 from services.dialer.compliance.hours import DAY
-from services.dialer.compliance.rules import Contact
+from services.dialer.compliance.rules import Contact, Jurisdiction
 from services.dialer.tables import metadata
 
 CENTRE: Final = "centre"
@@ -228,3 +229,74 @@ OWN_RULES_TABLE: Final = sa.Table(
 )
 """Every version that was ever published, as JSON in the format of a file's `rules`: attempts name
 the version that they were allowed by."""
+
+
+class OwnRules:
+    """The rules of clients as they are published, parsed once for each version, so that what is
+    computed for them stays known."""
+
+    def __init__(self) -> None:
+        self._parsed: dict[tuple[str, int], Jurisdiction] = {}
+
+    async def read(
+        self, connection: AsyncConnection, client_ids: Iterable[str]
+    ) -> dict[str, Jurisdiction]:
+        """By client, the newest version; those that have none are missing."""
+        o = OWN_RULES_TABLE.c
+        query = (
+            sa.select(o.client_id, o.version, o.rules)
+            .distinct(o.client_id)
+            .where(o.client_id.in_(list(client_ids)))
+            .order_by(o.client_id, o.version.desc())
+        )
+        found = {}
+        for client_id, version, rules in await connection.execute(query):
+            key = client_id, version
+            if key not in self._parsed:
+                self._parsed[key] = parse_own(OWNER, version, msgspec.json.decode(rules))
+            found[client_id] = self._parsed[key]
+        return found
+
+
+OWNER: Final = "client"
+"""Their rules are called `client.<name>` where an attempt names them."""
+
+
+async def publish_rules(
+    connection: AsyncConnection, client_id: str, rules: Any, at: int, by: str
+) -> int:
+    """Make these the client's rules from now on; returns their version. The same rules again are no
+    new version. rules: as `book.parse_own` takes them, plain values of JSON; [] for none.
+
+    Raises InvalidMessage, and changes nothing.
+    """
+    parse_own(OWNER, 1, rules)
+    text = msgspec.json.encode(rules, order="deterministic").decode()
+    name = f"own-rules/{client_id}"
+    await connection.execute(
+        sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(name, 0)))
+    )
+    o = OWN_RULES_TABLE.c
+    newest = sa.select(o.version, o.rules).where(o.client_id == client_id)
+    row = (await connection.execute(newest.order_by(o.version.desc()).limit(1))).first()
+    if row is not None and row.rules == text:
+        return int(row.version)
+    version = 1 if row is None else row.version + 1
+    await connection.execute(
+        sa.insert(OWN_RULES_TABLE).values(
+            client_id=client_id, version=version, rules=text, published_at=at, published_by=by
+        )
+    )
+    return version
+
+
+async def published_rules(
+    connection: AsyncConnection, client_id: str, version: int | None = None
+) -> tuple[int, Any] | None:
+    """(version, rules) of one version, the newest where none is named; None: there is none."""
+    o = OWN_RULES_TABLE.c
+    query = sa.select(o.version, o.rules).where(o.client_id == client_id)
+    if version is not None:
+        query = query.where(o.version == version)
+    row = (await connection.execute(query.order_by(o.version.desc()).limit(1))).first()
+    return None if row is None else (row.version, msgspec.json.decode(row.rules))
