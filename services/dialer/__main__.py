@@ -43,11 +43,14 @@ async def run_api(settings: ApiSettings) -> None:
 
 
 async def run_worker(settings: WorkerSettings) -> None:
-    """Fire timers, hear what crm says of calls."""
+    """Dial, or stand by for the one that does; fire timers, hear what crm says of calls."""
+    from services.dialer.dialling.process import dialling
+
     async with (
         opened(settings.postgres, MIGRATIONS, settings.dialer_connections, settings) as on,
         Producer(settings.kafka, client_id=WORKER) as producer,
         registered_clients(settings.kafka) as clients,
+        dialling(settings, on, clients.get) as worker,
     ):
         dialer = Dialer.over(on.store)
         consumer = make_consumer(
@@ -60,12 +63,13 @@ async def run_worker(settings: WorkerSettings) -> None:
         timers = TimerWorker(on.store, TIMED, keep_s=settings.dialer_commands_days * DAY_S)
 
         def stop() -> None:
+            worker.stop()
             consumer.stop()
             timers.stop()
 
         on_signal(stop)
-        async with health(settings, [consumer, timers]):
-            await run_together([consumer.run(), timers.run()], stop)
+        async with health(settings, [worker, consumer, timers]):
+            await run_together([worker.run(), consumer.run(), timers.run()], stop)
 
 
 def main(arguments: list[str]) -> int:

@@ -51,11 +51,12 @@ def _methods(file: Any, service: str, *names: str) -> Iterable[str]:
     return (f"/{full}/{name}" for name in names)
 
 
-_check, _list = (
+_check, _list, _pool = (
     *_methods(crm, "CustomerService", "CheckContacts"),
-    *_methods(pools, "PoolService", "ListAgents"),
+    *_methods(pools, "PoolService", "ListAgents", "GetPool"),
 )
 CHECK_CONTACTS: Final = Method(_check, crm.CheckContactsRequest, crm.CheckContactsResponse)
+GET_POOL: Final = Method(_pool, pools.GetPoolRequest, pools.GetPoolResponse)
 LIST_AGENTS: Final = Method(_list, pools.ListAgentsRequest, pools.ListAgentsResponse)
 _dial, _connect, _hang_up, _get, _follow = _methods(
     tel, "Telephony", "Dial", "Connect", "HangUp", "GetCalls", "FollowResults"
@@ -77,23 +78,29 @@ def question(asked: m.Question) -> crm.CheckContactsRequest:
             address=asked.number,
             channel="voice",
             purpose=asked.purpose,
-            at=timestamp(asked.at),
         )
     )
+
+
+ASK_AGAIN: Final = 3600 * 1_000_000
+_OF_THE_LIST: Final = frozenset({"out-of-date", "never-loaded"})
+"""Reasons that say nothing about the number."""
 
 
 def verdict(answer: crm.CheckContactsResponse) -> m.Verdict:
     """What crm cannot answer it does not allow: the rule says which field it stumbled over."""
     if answer.WhichOneof("result") != "answer":
-        problem = answer.problem
-        rule = RuleUse(f"crm.problem/{problem.field or 'answer'}", 0, "cannot be asked about")
-        return m.Verdict(False, (rule,), (rule,))
+        field = answer.problem.field or "answer"
+        rule = RuleUse(f"crm.problem/{field}", 0, "cannot be asked about")
+        return m.Verdict((rule,), (rule,), again_after=ASK_AGAIN)
     grounds = answer.answer.grounds
-    rules = [(ground.allows, _rule(ground)) for ground in grounds]
+    forbidding = [ground for ground in grounds if not ground.allows]
+    passes = all(ground.reason in _OF_THE_LIST for ground in forbidding)
     return m.Verdict(
-        answer.answer.allowed,
-        tuple(rule for _, rule in rules),
-        tuple(rule for allows, rule in rules if not allows),
+        tuple(_rule(ground) for ground in grounds),
+        tuple(_rule(ground) for ground in forbidding),
+        any(ground.allows and ground.kind == "consent" for ground in grounds),
+        ASK_AGAIN if forbidding and passes else None,
     )
 
 
@@ -126,6 +133,19 @@ def pool_now(found: pools.ListAgentsResponse) -> m.PoolNow:
             for each in found.waiting
         ),
     )
+
+
+def needs(found: pools.GetPoolResponse) -> dict[str, m.Need]:
+    """Of the pool's queues, by `<client>/<queue>`."""
+    restricted = frozenset(found.settings.restricted_groups)
+    return {
+        f"{each.client_id}/{each.configured.queue.queue_id}": m.Need(
+            {need.skill: need.min_level for need in each.configured.queue.required_skills},
+            frozenset(each.configured.queue.groups),
+            restricted,
+        )
+        for each in found.queues
+    }
 
 
 def _agent(found: pools.AgentNow) -> m.Agent:

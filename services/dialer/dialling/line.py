@@ -13,7 +13,6 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from eventkit.clock import Clock
 from eventkit.errors import Unavailable
 from services.dialer.attempts import attempt as a
 from services.dialer.dialling import metrics
@@ -126,14 +125,12 @@ class Results:
         reports: Reports,
         joins: Joins,
         record: Record,
-        clock: Clock,
     ) -> None:
         self._carrier = carrier
         self._calls = calls
         self._reports = reports
         self._joins = joins
         self._record = record
-        self._clock = clock
         self._line: deque[tuple[CallResult, asyncio.Future[None] | None]] = deque()
         self._news = asyncio.Event()
         self._greeted: dict[str, float] = {}

@@ -29,23 +29,23 @@ class CallKey:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """May this number be called for this purpose? at: the moment of decision, which is before the
-    question: a withdrawal that was accepted by then counts."""
+    """May this number be called for this purpose, as of now?"""
 
     client_id: str
     number: str
     purpose: str
-    at: int
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """rules: every ground that was looked at, with the version of the consent, list or policy.
-    forbidden_by: those that forbid."""
+    forbidden_by: those that forbid. has_consent: the person's, on record and valid. again_after:
+    when to ask again, microseconds; None: never, the number itself is not to be called."""
 
-    allowed: bool
     rules: tuple[RuleUse, ...]
-    forbidden_by: tuple[RuleUse, ...]
+    forbidden_by: tuple[RuleUse, ...] = ()
+    has_consent: bool = False
+    again_after: int | None = None
 
 
 # Routing.
@@ -76,6 +76,26 @@ class Agent:
     leaving: bool
     skills: Mapping[str, int]
     groups: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What routing asks of an agent for a queue. restricted: agents of these groups serve only
+    queues that name one of their groups."""
+
+    skills: Mapping[str, int]
+    groups: frozenset[str] = frozenset()
+    restricted: frozenset[str] = frozenset()
+
+    def is_met_by(self, agent: Agent) -> bool:
+        if any(agent.skills.get(skill, 0) < level for skill, level in self.skills.items()):
+            return False
+        if self.groups:
+            return bool(self.groups & agent.groups)
+        return not (self.restricted & agent.groups)
+
+
+ANYBODY = Need({})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from eventkit.clock import Clock
 from eventkit.errors import Unavailable
 from eventkit.producer import Producer
 from services.dialer.dialling import codec
-from services.dialer.dialling.messages import PoolNow, Told
+from services.dialer.dialling.messages import Need, PoolNow, Told
 
 EMPTY = PoolNow(0, (), ())
 
@@ -21,6 +21,7 @@ class Routing:
     def __init__(
         self, channel: grpc.aio.Channel, producer: Producer, clock: Clock, timeout_s: float = 1.0
     ) -> None:
+        self._pool = channel.unary_unary(*codec.GET_POOL.parts())
         self._list = channel.unary_unary(*codec.LIST_AGENTS.parts())
         self._producer = producer
         self._clock = clock
@@ -34,6 +35,16 @@ class Routing:
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 return EMPTY
+            raise Unavailable(f"routing: {error.code().name}") from error
+
+    async def needs(self, pool_id: str) -> dict[str, Need]:
+        """What the pool's queues ask of agents, by `<client>/<queue>`. Raises Unavailable."""
+        try:
+            request = codec.GET_POOL.request(pool_id=pool_id)
+            return codec.needs(await self._pool(request, timeout=self._timeout_s))
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return {}
             raise Unavailable(f"routing: {error.code().name}") from error
 
     async def tell(self, told: Sequence[tuple[str, Told]]) -> None:

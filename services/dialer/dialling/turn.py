@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
-from services.dialer.dialling.messages import Agent, AgentState, CallKey, PoolNow
+from services.dialer.dialling.messages import (
+    ANYBODY,
+    Agent,
+    AgentState,
+    CallKey,
+    Need,
+    PoolNow,
+)
 from services.dialer.pacing.learned import Learned
 from services.dialer.pacing.policies import POLICIES
 from services.dialer.pacing.scene import Agent as SceneAgent
@@ -20,26 +27,6 @@ AGENTLESS = "message"
 PREVIEW = "preview"
 MAX_PER_TURN = 400
 """Of one campaign: what is taken in one transaction, and asked about in one go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """What routing asks of an agent for a queue. restricted: agents of these groups serve only
-    queues that name one of their groups."""
-
-    skills: Mapping[str, int]
-    groups: frozenset[str] = frozenset()
-    restricted: frozenset[str] = frozenset()
-
-    def is_met_by(self, agent: Agent) -> bool:
-        if any(agent.skills.get(skill, 0) < level for skill, level in self.skills.items()):
-            return False
-        if self.groups:
-            return bool(self.groups & agent.groups)
-        return not (self.restricted & agent.groups)
-
-
-ANYBODY = Need({})
 
 
 @dataclass(frozen=True, slots=True)

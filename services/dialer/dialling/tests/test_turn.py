@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.dialer.dialling.messages import Agent, AgentState, CallKey, PoolNow, Waiting
-from services.dialer.dialling.turn import Campaign, Need, Out, in_order, plan, scene_agents
+from services.dialer.dialling.messages import Agent, AgentState, CallKey, Need, PoolNow, Waiting
+from services.dialer.dialling.turn import Campaign, Out, in_order, plan, scene_agents
 from services.dialer.pacing.learned import Learned
 from services.dialer.pacing.scene import Carrier, Doing
 
