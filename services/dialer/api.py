@@ -10,6 +10,7 @@ from eventkit.http import make_app
 from services.dialer.attempts import api as attempts
 from services.dialer.campaigns import api as campaigns
 from services.dialer.dispositions import api as dispositions
+from services.dialer.leads import api as leads
 from services.dialer.service import Dialer
 
 MAX_BODY = 4 << 20
@@ -34,6 +35,7 @@ def make_api(
         campaigns.router(dialer.campaigns),
         attempts.router(dialer.attempts),
         dispositions.router(dialer.dispositions),
+        leads.router(dialer.leads),
     ):
         api.include_router(router)
     return api

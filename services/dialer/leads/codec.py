@@ -10,6 +10,7 @@ from eventkit.wire import timestamp
 from services.dialer.codec import meta_of
 from services.dialer.compliance.place import places_of_key
 from services.dialer.leads import events as ev
+from services.dialer.leads import listimport
 
 
 def lead_message(recorded: Recorded[ev.Event]) -> bytes:
@@ -90,6 +91,24 @@ def lead_message(recorded: Recorded[ev.Event]) -> bytes:
             wire.lead_callback_escalated.until_at.CopyFrom(timestamp(event.until_at))
             wire.lead_callback_escalated.agent_id = event.agent_id
     return wire.SerializeToString(deterministic=True)
+
+
+def import_message(recorded: Recorded[listimport.Event]) -> bytes | None:
+    """What an import came to; that it was opened concerns nobody else."""
+    event = recorded.event
+    if not isinstance(event, listimport.LeadsImported):
+        return None
+    return pb.CampaignEvent(
+        meta=meta_of(recorded),
+        campaign_id=event.campaign_id,
+        leads_imported=pb.LeadsImported(
+            list_id=event.list_id,
+            import_id=recorded.stream_id.rpartition("/")[2],
+            added=event.counts.added,
+            rejected=event.counts.rejected,
+            duplicates=event.counts.duplicates,
+        ),
+    ).SerializeToString(deterministic=True)
 
 
 def _numbers(numbers: Iterable[ev.Number]) -> list[pb.Number]:

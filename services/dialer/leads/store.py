@@ -11,14 +11,16 @@ from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventkit.eventstore import Category, Change
 from services.dialer.leads import lead as domain
-from services.dialer.leads.codec import lead_message
+from services.dialer.leads import listimport
+from services.dialer.leads.codec import import_message, lead_message
 from services.dialer.leads.commands import Command
 from services.dialer.leads.events import Event, LeadAdded, Status
+from services.dialer.leads.listimport import Counts, Scope
 from services.dialer.tables import metadata
 
 Row = dict[str, Any]
@@ -90,6 +92,30 @@ TOTALS_TABLE: Final = sa.Table(
     sa.Column("number", sa.BigInteger, nullable=False),
 )
 """How many leads there are now. reason: of closed ones."""
+
+IMPORTS_TABLE: Final = sa.Table(
+    "lead_imports",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("import_id", _ORDERED, primary_key=True),
+    sa.Column("campaign_id", sa.Text, nullable=False),
+    sa.Column("list_id", sa.Text, nullable=False),
+    sa.Column("opened_at", sa.BigInteger, nullable=False),
+    sa.Column("finished_at", sa.BigInteger),
+)
+
+PARTS_TABLE: Final = sa.Table(
+    "lead_import_parts",
+    metadata,
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("import_id", _ORDERED, primary_key=True),
+    sa.Column("part", sa.Integer, primary_key=True),
+    sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+    sa.Column("counts", sa.Text, nullable=False),
+    sa.Column("answer", sa.Text, nullable=False),
+)
+"""What has been imported, whatever becomes of the connection: the same part again is answered from
+here. counts: a listimport.Counts, in JSON."""
 
 RANK: Final = 1_000
 """Of a promised callback before all that is not promised; twice that for an escalated one."""
@@ -326,7 +352,7 @@ async def has_open(connection: AsyncConnection, client_id: str, campaign_id: str
 async def put_numbers(
     connection: AsyncConnection, client_id: str, keys: Mapping[str, Iterable[bytes]]
 ) -> None:
-    """The keys of all numbers of these leads, by lead_id; what they had before is gone."""
+    """Keys of numbers by lead_id, beside those that the leads have."""
     await connection.execute(
         _PUT_NUMBERS,
         {
@@ -364,7 +390,227 @@ async def forget_numbers(
     )
 
 
+async def lock_numbers(connection: AsyncConnection, client_id: str) -> None:
+    """Until the transaction ends nobody else adds leads of this client that are held against the
+    numbers that are known."""
+    await connection.execute(
+        sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"),
+        {"key": f"leads/numbers/{client_id}"},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A lead of the client with a number that was asked for."""
+
+    lead_id: str
+    campaign_id: str
+    list_id: str
+    closed: bool
+
+    def within(self, scope: Scope, campaign_id: str, list_id: str) -> bool:
+        if scope is Scope.CLIENT:
+            return True
+        same = self.campaign_id == campaign_id
+        return same and (scope is Scope.CAMPAIGN or self.list_id == list_id)
+
+
+async def twins_of(
+    connection: AsyncConnection, client_id: str, keys: Iterable[bytes]
+) -> tuple[dict[bytes, list[Twin]], set[bytes]]:
+    """The client's leads by the keys of their numbers, the oldest id first; and the keys that other
+    clients' leads have."""
+    rows = await connection.execute(_TWINS, {"client_id": client_id, "keys": list(keys)})
+    found: dict[bytes, list[Twin]] = {}
+    elsewhere: set[bytes] = set()
+    for key, is_own, lead_id, campaign_id, list_id, status in rows:
+        if is_own:
+            twin = Twin(lead_id, campaign_id, list_id, status == Status.CLOSED)
+            found.setdefault(bytes(key), []).append(twin)
+        else:
+            elsewhere.add(bytes(key))
+    return found, elsewhere
+
+
+async def existing(
+    connection: AsyncConnection, client_id: str, lead_ids: Sequence[str]
+) -> set[str]:
+    """Those that are leads."""
+    t = LEADS_TABLE.c
+    return set(
+        await connection.scalars(
+            sa.select(t.lead_id).where(
+                t.client_id == client_id,
+                t.lead_id == sa.any_(sa.bindparam(None, list(lead_ids), type_=ARRAY(sa.Text))),
+            )
+        )
+    )
+
+
+_TWINS: Final = sa.text(
+    """
+    SELECT n.number_key, n.client_id = :client_id, l.lead_id, l.campaign_id, l.list_id, l.status
+    FROM lead_numbers AS n JOIN leads AS l USING (client_id, lead_id)
+    WHERE n.number_key = ANY (CAST(:keys AS bytea[]))
+    ORDER BY l.lead_id
+    """
+)
+
+
+# Imports.
+
+
+async def _project_import(
+    connection: AsyncConnection, changes: Sequence[Change[listimport.Import, listimport.Event]]
+) -> None:
+    for change in changes:
+        plan = change.after.plan
+        assert plan is not None
+        finished_at = change.events[-1].recorded_at if change.after.finished else None
+        await connection.execute(
+            insert(IMPORTS_TABLE)
+            .values(
+                client_id=change.client_id,
+                import_id=change.id,
+                campaign_id=plan.campaign_id,
+                list_id=plan.list_id,
+                opened_at=change.events[0].recorded_at,
+                finished_at=finished_at,
+            )
+            .on_conflict_do_update(
+                index_elements=["client_id", "import_id"], set_={"finished_at": finished_at}
+            )
+        )
+
+
+IMPORTS: Final[Category[listimport.Command, listimport.Import, listimport.Event]] = Category(
+    "lead-import",
+    listimport.DECIDER,
+    topic="campaign-events",
+    message=import_message,
+    project=_project_import,
+)
+
+
+async def claim_part(
+    connection: AsyncConnection, client_id: str, import_id: str, part: int, fingerprint: bytes
+) -> tuple[bytes, str] | None:
+    """None: it is this transaction's to import, and everybody else's to wait for. Otherwise the
+    fingerprint of what was imported, and the answer."""
+    t = PARTS_TABLE.c
+    key = {"client_id": client_id, "import_id": import_id, "part": part}
+    is_new = await connection.scalar(
+        insert(PARTS_TABLE)
+        .values(**key, fingerprint=fingerprint, counts="", answer="")
+        .on_conflict_do_nothing()
+        .returning(t.part)
+    )
+    if is_new is not None:
+        return None
+    found = await connection.execute(
+        sa.select(t.fingerprint, t.answer).where(
+            t.client_id == client_id, t.import_id == import_id, t.part == part
+        )
+    )
+    known, answer = found.one()
+    return bytes(known), answer
+
+
+async def answer_part(
+    connection: AsyncConnection,
+    client_id: str,
+    import_id: str,
+    part: int,
+    counts: Counts,
+    answer: Mapping[str, Any],
+) -> None:
+    t = PARTS_TABLE.c
+    await connection.execute(
+        sa.update(PARTS_TABLE)
+        .where(t.client_id == client_id, t.import_id == import_id, t.part == part)
+        .values(
+            counts=msgspec.json.encode(counts).decode(),
+            answer=msgspec.json.encode(answer).decode(),
+        )
+    )
+
+
+async def parts_of(
+    connection: AsyncConnection, client_id: str, import_id: str
+) -> dict[int, Counts]:
+    """The parts that are imported."""
+    t = PARTS_TABLE.c
+    rows = await connection.execute(
+        sa.select(t.part, t.counts)
+        .where(t.client_id == client_id, t.import_id == import_id)
+        .order_by(t.part)
+    )
+    return {part: msgspec.json.decode(counts, type=Counts) for part, counts in rows}
+
+
+async def imports_of(
+    connection: AsyncConnection, client_id: str, after: str, limit: int
+) -> list[Row]:
+    """By id, after the one given."""
+    t = IMPORTS_TABLE.c
+    rows = await connection.execute(
+        sa.select(IMPORTS_TABLE)
+        .where(t.client_id == client_id, t.import_id > after)
+        .order_by(t.import_id)
+        .limit(limit)
+    )
+    return [dict(row._mapping) for row in rows]
+
+
 # Reading.
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which leads are wanted; empty: all. agent_id: who promised to call, or looks at it."""
+
+    campaign_id: str = ""
+    list_id: str = ""
+    customer_id: str = ""
+    status: str = ""
+    agent_id: str = ""
+
+
+async def find(
+    connection: AsyncConnection, client_id: str, wanted: Filter, after: str, limit: int
+) -> list[Row]:
+    """By id, after the one given."""
+    t = LEADS_TABLE.c
+    query = sa.select(LEADS_TABLE).where(t.client_id == client_id, t.lead_id > after)
+    for name in Filter.__dataclass_fields__:
+        if value := getattr(wanted, name):
+            query = query.where(t[name] == value)
+    rows = await connection.execute(query.order_by(t.lead_id).limit(limit))
+    return [dict(row._mapping) for row in rows]
+
+
+async def callbacks(
+    connection: AsyncConnection,
+    client_id: str,
+    agent_id: str | None,
+    escalated: bool | None,
+    after: tuple[int, str],
+    limit: int,
+) -> list[Row]:
+    """Promised ones, by the end of their window. agent_id: of one agent; "": of anybody; None: all.
+    escalated: None: whether or not."""
+    t = LEADS_TABLE.c
+    query = sa.select(LEADS_TABLE).where(
+        t.client_id == client_id,
+        t.callback_until.is_not(None),
+        sa.tuple_(t.callback_until, t.lead_id) > sa.tuple_(*map(sa.literal, after)),
+    )
+    if agent_id is not None:
+        query = query.where(t.agent_id == agent_id)
+    if escalated is not None:
+        query = query.where(t.callback_escalated == escalated)
+    rows = await connection.execute(query.order_by(t.callback_until, t.lead_id).limit(limit))
+    return [dict(row._mapping) for row in rows]
 
 
 async def get_rows(

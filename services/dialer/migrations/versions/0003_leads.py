@@ -66,3 +66,21 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text, primary_key=True),
         sa.Column("number", sa.BigInteger, nullable=False),
     )
+    op.create_table(
+        "lead_imports",
+        sa.Column("client_id", sa.Text, primary_key=True),
+        sa.Column("import_id", _ORDERED, primary_key=True),
+        sa.Column("campaign_id", sa.Text, nullable=False),
+        sa.Column("list_id", sa.Text, nullable=False),
+        sa.Column("opened_at", sa.BigInteger, nullable=False),
+        sa.Column("finished_at", sa.BigInteger),
+    )
+    op.create_table(
+        "lead_import_parts",
+        sa.Column("client_id", sa.Text, primary_key=True),
+        sa.Column("import_id", _ORDERED, primary_key=True),
+        sa.Column("part", sa.Integer, primary_key=True),
+        sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+        sa.Column("counts", sa.Text, nullable=False),
+        sa.Column("answer", sa.Text, nullable=False),
+    )
