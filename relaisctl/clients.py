@@ -94,6 +94,16 @@ async def register(bootstrap: str, client: Client, clock: Clock) -> bool:
     return True
 
 
+async def ensure_registered(bootstrap: str, client: Client) -> Client:
+    """Register a client that is not, saying so; one that is keeps its own name and zone. Returns it
+    as it is registered. Raises as `register` does."""
+    known = (await registered(bootstrap)).get(client.client_id)
+    if known is None:
+        await register(bootstrap, client, SystemClock())
+        typer.echo(f"client {client.client_id} registered, zone {client.time_zone}", err=True)
+    return known or client
+
+
 def _decode(record: Record) -> Client:
     return Client(*codec.registered_client(record.value))
 

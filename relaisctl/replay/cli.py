@@ -20,6 +20,7 @@ from eventkit.settings import load
 from relaisctl import clients
 from relaisctl.errors import INTERRUPTED, NOT_LOADED, InputError, explained
 from relaisctl.replay import anonymous_bank, files, history, publish, rerun, stage
+from relaisctl.replay.bank_marketing import cli as bank_marketing
 from relaisctl.show import Bars, Format, counts, plain
 from relaisctl.stack.settings import Environment
 from relaisctl.stack.stack import Stack
@@ -56,6 +57,9 @@ class Summary:
     rejects_file: str | None = None
     loaded: bool | None = None
     """Whether analytics has loaded it all; None: nobody waited."""
+
+
+app.command("bank-marketing")(bank_marketing.replay_bank_marketing)
 
 
 @app.callback()
@@ -203,7 +207,7 @@ async def _publish(
     summary: Summary,
 ) -> None:
     clock = SystemClock()
-    await _ensure_registered(kafka, company)
+    await clients.ensure_registered(kafka, company)
     with Bars() as progress:
         total = sum(history.EVENTS[recorded.call.outcome] for recorded in calls)
         publishing = progress.add_task("events published", total=total, text="")
@@ -225,13 +229,6 @@ async def _publish(
             progress.show(loading, most - count, f"{count:,} events to go", most)
 
         summary.loaded = await publish.loaded(kafka, targets, PATIENCE_S, missing)
-
-
-async def _ensure_registered(kafka: str, company: clients.Client) -> None:
-    """An unknown client is registered with the format's zone; a known one keeps its own."""
-    if company.client_id not in await clients.registered(kafka):
-        await clients.register(kafka, company, SystemClock())
-        typer.echo(f"client {company.client_id} registered, zone {company.time_zone}", err=True)
 
 
 def _print(summary: Summary, format: Format) -> None:
@@ -296,7 +293,7 @@ def _play_live(
     routing = f"127.0.0.1:{stack.settings.ports.routing_grpc}"
 
     async def perform() -> stage.Played:
-        await _ensure_registered(kafka, company)
+        await clients.ensure_registered(kafka, company)
         return await stage.perform(production, kafka, routing)
 
     return stage.run_to_the_end(perform())

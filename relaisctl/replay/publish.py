@@ -1,13 +1,14 @@
 """History to Kafka: publish a recorded centre's events in bulk, and wait until they are loaded."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from eventkit.producer import Producer
+from eventkit.records import Message
 from relaisctl import codec
 from relaisctl.replay.history import Recorded, in_time_order
 
@@ -29,11 +30,24 @@ async def publish(
 
     The same calls give the same events, so a repeat is harmless. Raises KafkaError.
     """
+    messages = (
+        Message(TOPIC, *codec.call_event(client_id, ACTOR, event, now))
+        for event in in_time_order(calls, now)
+    )
+    return await publish_all(bootstrap, messages, progress)
+
+
+async def publish_all(
+    bootstrap: str, messages: Iterable[Message], progress: Callable[[int], None]
+) -> int:
+    """Publish messages in their order; returns their number when all are acknowledged.
+
+    Raises KafkaError.
+    """
     count = 0
     async with Producer(bootstrap, linger_ms=10, client_id="relaisctl") as producer:
-        for event in in_time_order(calls, now):
-            key, value = codec.call_event(client_id, ACTOR, event, now)
-            await producer.send(TOPIC, key, value)
+        for message in messages:
+            await producer.send(*message)
             count += 1
             if count % REPORT_EVERY == 0:
                 progress(count)
@@ -43,16 +57,17 @@ async def publish(
     return count
 
 
-async def ends(bootstrap: str) -> dict[TopicPartition, int]:
-    """Where each partition of call-events ends now."""
+async def ends(bootstrap: str, *topics: str) -> dict[TopicPartition, int]:
+    """Where each partition of these topics ends now; of call-events, where none is named."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     try:
         await admin.start()
         await consumer.start()
-        (topic,) = await admin.describe_topics([TOPIC])
         places = [
-            TopicPartition(TOPIC, partition["partition"]) for partition in topic["partitions"]
+            TopicPartition(topic["topic"], partition["partition"])
+            for topic in await admin.describe_topics([*topics] or [TOPIC])
+            for partition in topic["partitions"]
         ]
         found: dict[TopicPartition, int] = await consumer.end_offsets(places)
         return found

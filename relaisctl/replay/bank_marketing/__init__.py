@@ -1,0 +1,1 @@
+"""The file "bank-marketing" as outbound campaigns."""
