@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from eventkit.http import (
     ClientOf,
@@ -22,8 +22,6 @@ from services.dialer.attempts import attempt as a
 from services.dialer.attempts.service import Attempts
 from services.dialer.attempts.store import ATTEMPTS, OPEN, Filter, Row
 from services.dialer.history import event_view
-
-Wanted = Annotated[a.Result | Literal["open"], Field(strict=False)]
 
 
 class RuleUse(BaseModel):
@@ -126,7 +124,8 @@ def router(service: Attempts) -> APIRouter:
         customer_id: Annotated[Id | None, Query(description="crm's id")] = None,
         agent_id: Annotated[Id | None, Query()] = None,
         result: Annotated[
-            Lax[Wanted] | None, Query(description="`open`: those that have not ended")
+            Lax[a.Result] | Literal["open"] | None,
+            Query(description="`open`: those that have not ended"),
         ] = None,
         disposition: Annotated[Id | None, Query()] = None,
         started_from: Annotated[Time | None, Query()] = None,

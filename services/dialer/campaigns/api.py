@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
+from eventkit.clock import rfc3339
 from eventkit.eventstore import Answer
 from eventkit.http import (
     Body,
@@ -116,8 +117,10 @@ class WinBackBody(Body):
 
     @classmethod
     def of(cls, back: p.WinBack) -> "WinBackBody":
-        since = time_of(back.since) if back.since else None
-        return cls(offer_id=back.offer_id, reasons=list(back.reasons), since=since)
+        since = _time(back.since) if back.since else None
+        return cls.model_validate(
+            {"offer_id": back.offer_id, "reasons": list(back.reasons), "since": since}
+        )
 
 
 class RuleBody(Body):
@@ -305,41 +308,45 @@ class CampaignBody(Body):
                 *("abandonment_message", "information_message", "machine_message"),
             )
         }
-        return cls(
-            name=settings.name,
-            purpose=settings.purpose,
-            mode=settings.mode,
-            seller=settings.seller,
-            caller_id=settings.caller_id,
-            **given,
-            skills=[SkillBody(skill=each.skill, level=each.level) for each in settings.skills],
-            converting=list(settings.converting),
-            refusing=list(settings.refusing),
-            priority=settings.priority,
-            ratio=settings.ratio,
-            target_abandonment=settings.target_abandonment,
-            contract=ContractBody.of(settings.contract) if settings.contract else None,
-            costs=CostsBody.of(settings.costs) if settings.costs else None,
-            goals=GoalsBody(
-                contacts=goals.contacts,
-                conversions=goals.conversions,
-                attempts=goals.attempts,
-                budget=f"{goals.budget:f}",
-            ),
-            ring_seconds=settings.ring_seconds,
-            machine_detection=settings.machine_detection,
-            on_machine=settings.on_machine,
-            max_calls=settings.max_calls,
-            calls_per_second=settings.calls_per_second,
-            hours=[
-                [Interval(begins=_clock(begins), ends=_clock(ends)) for begins, ends in day]
-                for day in settings.hours
-            ],
-            starts_at=time_of(settings.starts_at),
-            ends_at=time_of(settings.ends_at),
-            stop_when_exhausted=settings.stop_when_exhausted,
-            win_back=WinBackBody.of(settings.win_back) if settings.win_back else None,
-            recycling=RecyclingBody.of(settings.recycling),
+        return cls.model_validate(
+            given
+            | {
+                "name": settings.name,
+                "purpose": settings.purpose,
+                "mode": settings.mode,
+                "seller": settings.seller,
+                "caller_id": settings.caller_id,
+                "skills": [
+                    SkillBody(skill=each.skill, level=each.level) for each in settings.skills
+                ],
+                "converting": list(settings.converting),
+                "refusing": list(settings.refusing),
+                "priority": settings.priority,
+                "ratio": settings.ratio,
+                "target_abandonment": settings.target_abandonment,
+                "contract": ContractBody.of(settings.contract) if settings.contract else None,
+                "costs": CostsBody.of(settings.costs) if settings.costs else None,
+                "goals": GoalsBody(
+                    contacts=goals.contacts,
+                    conversions=goals.conversions,
+                    attempts=goals.attempts,
+                    budget=f"{goals.budget:f}",
+                ),
+                "ring_seconds": settings.ring_seconds,
+                "machine_detection": settings.machine_detection,
+                "on_machine": settings.on_machine,
+                "max_calls": settings.max_calls,
+                "calls_per_second": settings.calls_per_second,
+                "hours": [
+                    [Interval(begins=_clock(begins), ends=_clock(ends)) for begins, ends in day]
+                    for day in settings.hours
+                ],
+                "starts_at": _time(settings.starts_at),
+                "ends_at": _time(settings.ends_at),
+                "stop_when_exhausted": settings.stop_when_exhausted,
+                "win_back": WinBackBody.of(settings.win_back) if settings.win_back else None,
+                "recycling": RecyclingBody.of(settings.recycling),
+            }
         )
 
 
@@ -558,6 +565,11 @@ def _live(live: Live) -> LiveView:
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
+
+
+def _time(us: int | None) -> str | None:
+    """As a body has it."""
+    return None if us is None else rfc3339(us)
 
 
 def _minutes(clock: str) -> int:
