@@ -187,6 +187,7 @@ class Proposed:
     subject       what it is about: of caps and rests per subject; "" the campaign
     consent       crm has prior consent on record for this number and purpose
     ring_seconds  how long the campaign lets it ring
+    dial_before   when the carrier has dialled it at the latest: hours have to allow it until then
     own           what the client and the campaign want on top; never less strict, as all must allow
     """
 
@@ -203,6 +204,7 @@ class Proposed:
     consent: bool = False
     ring_seconds: int = 0
     own: tuple[Jurisdiction, ...] = ()
+    dial_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +325,9 @@ def _first(
     what = rule.what
     match what:
         case Hours():
-            return partial(_first_within, what.week, place.zones, _calendar(rulebook, place))
+            spare = max(proposed.dial_before - proposed.at, 0)
+            calendar = _calendar(rulebook, place)
+            return partial(_first_within, what.week, place.zones, calendar, spare)
         case Cap():
             mine = _mine(rule, what.scope, what.per, proposed, contacts)
             starts = sorted(
@@ -478,16 +482,21 @@ def _calendar(rulebook: Rulebook, place: Place) -> _Calendar:
     )
 
 
-def _first_within(week: Week, zones: Sequence[str], closed: _Calendar, at: int) -> int | None:
-    """Not later than the first moment within the hours of every zone, and at once where it is."""
+def _first_within(
+    week: Week, zones: Sequence[str], closed: _Calendar, spare: int, at: int
+) -> int | None:
+    """Not later than the first moment within the hours of every zone, which are not over before
+    `spare` microseconds have passed; and at once where it is one."""
     if not zones:
         return None
     found = at
     for zone in zones:
-        opens = next_open(week, zone, closed, found)
-        if opens is None:
-            return None
-        found = opens
+        for wanted in (0, spare) if spare else (0,):
+            opens = next_open(week, zone, closed, found + wanted)
+            if opens is None:
+                return None
+            if opens > found + wanted:
+                found = opens
     return found
 
 
@@ -520,7 +529,7 @@ def opening(
             if not isinstance(rule.what, Hours):
                 continue
             since, until = _in_force(rule, place)
-            within = partial(_first_within, rule.what.week, place.zones, calendar)
+            within = partial(_first_within, rule.what.week, place.zones, calendar, 0)
             firsts.append(partial(_while_in_force, within, since, until))
             ends += [each for each in (since, until) if at < each < _ALWAYS[1]]
             if since <= at < until:
@@ -547,7 +556,10 @@ def _said(
     what = rule.what
     match what:
         case Hours():
-            return _said_of_hours(what.week, proposed.at, place, _calendar(rulebook, place))
+            at, calendar = proposed.at, _calendar(rulebook, place)
+            if not allows and _first_within(what.week, place.zones, calendar, 0, at) == at:
+                at = proposed.dial_before
+            return _said_of_hours(what.week, at, place, calendar)
         case Cap():
             return f"{_count(what, rule, proposed, place, contacts)} of {what.limit} {what.length}"
         case Rest():
