@@ -5,4 +5,7 @@ Alembic's migrations/versions make them; a test compares the two.
 
 from sqlalchemy import MetaData
 
+from eventkit.followers import subscribers_table
+
 metadata = MetaData()
+subscribers_table(metadata)

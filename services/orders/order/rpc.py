@@ -16,6 +16,13 @@ from relais.orders.v1 import order_service_pb2 as pb
 
 from eventkit.decider import Invalid
 from eventkit.eventstore import Answer
+from eventkit.followers import (
+    DEFAULT_WINDOW,
+    MAX_POSITION,
+    MAX_WINDOW,
+    Subscribers,
+    TakenOver,
+)
 from eventkit.rpc import Context, Method, bidi, cause_of, client_of, unary
 from eventkit.wire import microseconds, timestamp
 from services.orders.addresses.address import Address
@@ -29,13 +36,6 @@ from services.orders.order.codec import (
 )
 from services.orders.order.service import Orders, Outcome, Shown, Submission
 from services.orders.order.store import ORDERS
-from services.orders.order.subscribers import (
-    DEFAULT_WINDOW,
-    MAX_POSITION,
-    MAX_WINDOW,
-    Subscribers,
-    TakenOver,
-)
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["OrderService"].full_name
 MAX_LINES: Final = 20

@@ -1,4 +1,4 @@
-"""Campaigns."""
+"""Campaigns; and how far those who follow a client's events have come."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,4 +23,13 @@ def upgrade() -> None:
         "campaigns",
         ["pool_id"],
         postgresql_where=sa.text("status = 'running'"),
+    )
+    op.create_table(
+        "subscribers",
+        sa.Column("client_id", sa.Text, primary_key=True),
+        sa.Column("subscriber", sa.Text, primary_key=True),
+        sa.Column("stream", sa.BigInteger, nullable=False),
+        sa.Column("acknowledged", sa.BigInteger, nullable=False),
+        sa.Column("sent", sa.BigInteger, nullable=False),
+        sa.Column("began_at", sa.BigInteger, nullable=False),
     )

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from eventkit.decider import Decider, Invalid
 from eventkit.eventstore import Answer, Category, Cause, EventStore, Transaction, Update
+from eventkit.followers import KEEP_S, SUBSCRIBERS, Subscribers, TakenOver
 from eventkit.records import Message
 from eventkit.relay import Relay
-from services.orders.order.subscribers import KEEP_S, SUBSCRIBERS, Subscribers, TakenOver
 
 
 @dataclass(frozen=True, slots=True)

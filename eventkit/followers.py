@@ -28,7 +28,6 @@ from eventkit.decider import Invalid
 from eventkit.errors import Unavailable
 from eventkit.eventstore import EventStore, Update
 from eventkit.tasks import telling, unless
-from services.orders.tables import metadata
 
 DEFAULT_WINDOW = 500
 MAX_WINDOW = 10_000
@@ -41,23 +40,36 @@ GATHER_S = 0.05
 
 T = TypeVar("T")
 
-SUBSCRIBERS = sa.Table(
-    "subscribers",
-    metadata,
-    sa.Column("client_id", sa.Text, primary_key=True),
-    sa.Column("subscriber", sa.Text, primary_key=True),
-    sa.Column("stream", sa.BigInteger, nullable=False),
-    sa.Column("acknowledged", sa.BigInteger, nullable=False),
-    sa.Column("sent", sa.BigInteger, nullable=False),
-    sa.Column("began_at", sa.BigInteger, nullable=False),
-)
-"""stream: the number of the last one that began, at `began_at` (microseconds since 1970).
-acknowledged, sent: the highest positions; no update above `sent` was ever sent."""
+_COLUMNS: dict[str, type[sa.Text] | type[sa.BigInteger]] = {
+    "client_id": sa.Text,
+    "subscriber": sa.Text,
+    "stream": sa.BigInteger,
+    "acknowledged": sa.BigInteger,
+    "sent": sa.BigInteger,
+    "began_at": sa.BigInteger,
+}
+_KEY = ("client_id", "subscriber")
+
+
+def subscribers_table(metadata: sa.MetaData) -> sa.Table:
+    """The table that a service's own database has to have.
+
+    stream: the number of the last one that began, at `began_at` (microseconds since 1970).
+    acknowledged, sent: the highest positions; no update above `sent` was ever sent.
+    """
+    columns = [
+        sa.Column(name, kind, primary_key=name in _KEY, nullable=False)
+        for name, kind in _COLUMNS.items()
+    ]
+    return sa.Table("subscribers", metadata, *columns)
+
+
+SUBSCRIBERS = subscribers_table(sa.MetaData())
 
 _t = SUBSCRIBERS.c
 _new = insert(SUBSCRIBERS)
 _BEGIN = _new.on_conflict_do_update(
-    index_elements=["client_id", "subscriber"],
+    index_elements=list(_KEY),
     set_={"stream": _t.stream + 1, "began_at": _new.excluded.began_at},
 ).returning(_t.stream, _t.acknowledged, _t.sent)
 _OWN = sa.and_(
