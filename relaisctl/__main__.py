@@ -11,6 +11,7 @@ from relaisctl import (
     forms,
     keys,
     kpi,
+    leads,
     orders,
     privacy,
     token,
@@ -39,6 +40,7 @@ app.add_typer(complaints.app, name="complaint")
 app.add_typer(complaints.imports, name="import")
 app.add_typer(orders.app, name="order")
 app.add_typer(forms.app, name="form")
+app.add_typer(leads.app, name="leads")
 app.add_typer(keys.app, name="keys")
 app.add_typer(replay.app, name="replay")
 app.add_typer(demo.app, name="demo")

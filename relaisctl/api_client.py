@@ -188,6 +188,10 @@ class OrdersClient(ApiClient):
     service = "orders"
 
 
+class DialerClient(ApiClient):
+    service = "dialer"
+
+
 def _detail(answer: httpx.Response) -> str:
     return str(answer.json()["detail"]) if _is_problem(answer) else answer.reason_phrase
 

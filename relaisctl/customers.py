@@ -93,7 +93,7 @@ def import_file(
     """
     summary = Summary(client, str(path), dry_run, report=None if report is None else str(report))
     with explained(), ExitStack() as stack:
-        names = _columns(columns or [])
+        names = columns_given(columns or [])
         try:
             size = path.stat().st_size
             file = CustomerFile(stack.enter_context(path.open("rb")), names)
@@ -111,7 +111,7 @@ def import_file(
     _print(summary, format)
 
 
-def _columns(given: Iterable[str]) -> dict[str, str]:
+def columns_given(given: Iterable[str]) -> dict[str, str]:
     found = {}
     for each in (part for text in given for part in text.split(",")):
         name, equals, wanted = each.rpartition("=")
@@ -141,7 +141,7 @@ class _Import:
         self._summary = summary
         self._report = None if report is None else csv.writer(report)
         self._reasons: Counter[str] = Counter()
-        self._seen = _Seen()
+        self._seen = Seen()
 
     async def run(self, bars: Bars, size: int) -> None:
         task = bars.add_task("trying" if self._dry_run else "importing", total=size, text="")
@@ -233,7 +233,7 @@ async def _first(
     return chunk, answers
 
 
-class _Seen:
+class Seen:
     """Marks of the lines that a dry run would accept, since crm keeps nothing of them. In a
     temporary database that SQLite moves to the disk when it grows."""
 

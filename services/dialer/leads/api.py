@@ -213,8 +213,8 @@ class NewImport(PlanBody):
 class LinesBody(Body):
     """rows: [number of the line, [its cells]]. broken: [number, why it cannot be read]."""
 
-    rows: Lax[list[tuple[LineNumber, Cells]]] = Field(default=[], max_length=MAX_LINES)
-    broken: Lax[list[tuple[LineNumber, Column]]] = Field(default=[], max_length=MAX_LINES)
+    rows: list[Lax[tuple[LineNumber, Cells]]] = Field(default=[], max_length=MAX_LINES)
+    broken: list[Lax[tuple[LineNumber, Column]]] = Field(default=[], max_length=MAX_LINES)
 
 
 class PartBody(LinesBody):

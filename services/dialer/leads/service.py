@@ -293,15 +293,18 @@ class Leads:
         client_id = cause.client_id
         plan = await self._plan(client_id, import_id)
         fingerprint = hashlib.sha256(msgspec.json.encode((rows, broken))).digest()
+        async with self.events.reading() as connection:
+            done = await store.part(connection, client_id, import_id, part)
+        if done is not None:
+            return _same(done, fingerprint)
         candidates = await self._candidates(client_id, import_id, plan, rows, broken)
 
         async def work(tx: Transaction) -> Answer:
             connection = tx.connection
-            done = await store.claim_part(connection, client_id, import_id, part, fingerprint)
-            if done is not None:
-                if done[0] != fingerprint:
-                    raise Rejected("the part was imported with other lines", "part")
-                return _decoded(done[1])
+            if not await store.claim_part(connection, client_id, import_id, part, fingerprint):
+                done = await store.part(connection, client_id, import_id, part)
+                assert done is not None
+                return _same(done, fingerprint)
             await store.lock_numbers(connection, client_id)
             state, _ = await tx.load(IMPORTS, import_id)
             if state.finished:
@@ -493,8 +496,11 @@ def _fields(columns: lines.Columns) -> list[str]:
     return [each[0] if isinstance(each, tuple) else each or "" for each in columns.fields]
 
 
-def _decoded(answer: str) -> Answer:
-    return msgspec.json.decode(answer, type=dict[str, Any])
+def _same(done: tuple[bytes, str], fingerprint: bytes) -> Answer:
+    """What a part that is imported was answered. Raises Rejected where it was another one."""
+    if done[0] != fingerprint:
+        raise Rejected("the part was imported with other lines", "part")
+    return msgspec.json.decode(done[1], type=dict[str, Any])
 
 
 async def _executed(tx: Transaction, lead_id: str, command: c.Command) -> Answer:

@@ -492,28 +492,40 @@ IMPORTS: Final[Category[listimport.Command, listimport.Import, listimport.Event]
 )
 
 
-async def claim_part(
-    connection: AsyncConnection, client_id: str, import_id: str, part: int, fingerprint: bytes
+async def part(
+    connection: AsyncConnection, client_id: str, import_id: str, number: int
 ) -> tuple[bytes, str] | None:
-    """None: it is this transaction's to import, and everybody else's to wait for. Otherwise the
-    fingerprint of what was imported, and the answer."""
+    """The fingerprint of a part that is imported, and the answer."""
     t = PARTS_TABLE.c
-    key = {"client_id": client_id, "import_id": import_id, "part": part}
-    is_new = await connection.scalar(
+    found = await connection.execute(
+        sa.select(t.fingerprint, t.answer).where(
+            t.client_id == client_id, t.import_id == import_id, t.part == number
+        )
+    )
+    row = found.one_or_none()
+    return None if row is None else (bytes(row.fingerprint), row.answer)
+
+
+async def claim_part(
+    connection: AsyncConnection, client_id: str, import_id: str, number: int, fingerprint: bytes
+) -> bool:
+    """Whether it is this transaction's to import; otherwise it is imported. Waits for whoever is
+    importing it right now."""
+    t = PARTS_TABLE.c
+    claimed = await connection.scalar(
         insert(PARTS_TABLE)
-        .values(**key, fingerprint=fingerprint, counts="", answer="")
+        .values(
+            client_id=client_id,
+            import_id=import_id,
+            part=number,
+            fingerprint=fingerprint,
+            counts="",
+            answer="",
+        )
         .on_conflict_do_nothing()
         .returning(t.part)
     )
-    if is_new is not None:
-        return None
-    found = await connection.execute(
-        sa.select(t.fingerprint, t.answer).where(
-            t.client_id == client_id, t.import_id == import_id, t.part == part
-        )
-    )
-    known, answer = found.one()
-    return bytes(known), answer
+    return claimed is not None
 
 
 async def answer_part(
