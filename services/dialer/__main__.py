@@ -23,6 +23,7 @@ DAY_S = 86_400.0
 async def run_api(settings: ApiSettings) -> None:
     """Answer HTTP and gRPC."""
     from services.dialer.api import MAX_BODY, make_api
+    from services.dialer.rpc import services
 
     async with (
         opened(settings.postgres, MIGRATIONS, settings.dialer_connections, settings) as on,
@@ -34,7 +35,7 @@ async def run_api(settings: ApiSettings) -> None:
             settings.callers(),
             clients.known,
             partial(make_api, dialer),
-            {},
+            services(dialer),
             host=settings.dialer_host,
             http_port=settings.dialer_http_port,
             grpc_port=settings.dialer_grpc_port,

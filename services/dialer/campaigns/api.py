@@ -28,7 +28,7 @@ from eventkit.http import (
 )
 from services.dialer.campaigns import campaign as c
 from services.dialer.campaigns import plan as p
-from services.dialer.campaigns.service import Campaigns, Live
+from services.dialer.campaigns.service import Campaigns, Live, results_of
 from services.dialer.campaigns.store import CAMPAIGNS, Found
 from services.dialer.history import event_view
 from services.dialer.leads import recycling as r
@@ -547,11 +547,7 @@ def _live(live: Live) -> LiveView:
         lowered=_lowered(state.lowered),
         attempts=totals.attempts,
         open=live.open,
-        results={
-            what: number
-            for what, number in sorted(live.counts.items())
-            if what not in ("started", "converted", "talked", "answered-for")
-        },
+        results=results_of(live.counts),
         contacts=totals.contacts,
         conversions=totals.conversions,
         contact_rate=_share(totals.contacts, totals.attempts),

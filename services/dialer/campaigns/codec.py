@@ -33,20 +33,22 @@ def campaign_message(recorded: Recorded[c.Event]) -> bytes:
         case c.CampaignStopped(reason=reason):
             wire.stopped.reason = reason
         case c.CampaignModeLowered():
-            wire.mode_lowered.CopyFrom(
-                pb.CampaignModeLowered(
-                    from_mode=event.from_mode.value,
-                    to_mode=event.to_mode.value,
-                    measure=event.measure,
-                    rate=event.rate,
-                    limit=event.limit,
-                    period_began_at=timestamp(event.period_began_at),
-                    period_ends_at=timestamp(event.period_ends_at),
-                )
-            )
+            wire.mode_lowered.CopyFrom(lowered_message(event))
         case c.CampaignModeRestored(mode=mode):
             wire.mode_restored.mode = mode.value
     return wire.SerializeToString(deterministic=True)
+
+
+def lowered_message(event: c.CampaignModeLowered) -> pb.CampaignModeLowered:
+    return pb.CampaignModeLowered(
+        from_mode=event.from_mode.value,
+        to_mode=event.to_mode.value,
+        measure=event.measure,
+        rate=event.rate,
+        limit=event.limit,
+        period_began_at=timestamp(event.period_began_at),
+        period_ends_at=timestamp(event.period_ends_at),
+    )
 
 
 def settings_message(settings: Settings) -> pb.CampaignSettings:

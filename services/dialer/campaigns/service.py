@@ -52,6 +52,11 @@ def totals_of(counts: Mapping[str, int]) -> Totals:
 _NO_RESULT: Final = frozenset({"started", "converted", "talked", "answered-for"})
 
 
+def results_of(counts: Mapping[str, int]) -> dict[str, int]:
+    """How many attempts have ended in which result."""
+    return {what: n for what, n in sorted(counts.items()) if n and what not in _NO_RESULT}
+
+
 class Campaigns:
     """Commands answer with campaign_id, version and status, which a repeat leaves as they are.
     Raises NotFound, Invalid, Rejected and Unavailable."""
@@ -120,7 +125,7 @@ class Campaigns:
         found = await self.get(client_id, campaign_id)
         async with self.events.reading() as connection:
             counts = (await self._count(connection, client_id, [campaign_id]))[campaign_id]
-        ended = sum(number for what, number in counts.items() if what not in _NO_RESULT)
+        ended = sum(results_of(counts).values())
         return Live(found, counts, totals_of(counts), counts.get("started", 0) - ended)
 
     async def history(self, client_id: str, campaign_id: str) -> list[Recorded[c.Event]]:
