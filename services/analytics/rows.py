@@ -105,6 +105,8 @@ _PROMISED: Final = {
     "relais.orders.v1.Visit.starts_at",
 }
 """Times that may lie years ahead."""
+_FROM_ZERO: Final = {"relais.campaigns.v1.RuleUse.version"}
+"""Versions of which 0 is one: what holds before anybody has published a version of it."""
 _LONG: Final = {
     "relais.complaints.v1.ComplaintClosed.first_response_took",
     "relais.complaints.v1.ComplaintClosed.resolution_took",
@@ -404,7 +406,7 @@ def _field(described: Any, within: str, required: bool, path: str) -> _Field:
         elif _is_id(described):
             pattern = HELP_ID if described.name == "help_id" else ID
             convert = partial(_ids, name, pattern, required)
-    elif name == "version":
+    elif name == "version" and described.full_name not in _FROM_ZERO:
         convert = _versions
     return _Field(within, column, default, pick, convert)
 

@@ -31,6 +31,7 @@ SHUFFLED = settings(
 RULES = [
     {"rule": "us.hours", "version": "3", "said": "within"},
     {"rule": "us.caps", "version": "1"},
+    {"rule": "crm.policy/survey", "version": "0"},
 ]
 UNANSWERED = ["no_answer", "busy", "unobtainable", "carrier_error", "not_dialled"]
 
@@ -93,7 +94,11 @@ def attempt_row(events: Sequence[AttemptEvent]) -> dict[str, Any]:
         "outcome": "open",
         "converted": False,
         "mode": "predictive",
-        "allowed_by": [("us.caps", 1, ""), ("us.hours", 3, "within")],
+        "allowed_by": [
+            ("crm.policy/survey", 0, ""),
+            ("us.caps", 1, ""),
+            ("us.hours", 3, "within"),
+        ],
     }
     for event in events:
         name = event.WhichOneof("body") or ""
