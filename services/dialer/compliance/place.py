@@ -72,8 +72,12 @@ def place_of_number(number: str) -> NumberPlace:
         parsed = phonenumbers.parse(number)
     except phonenumbers.NumberParseException:
         return NumberPlace(Place(""), "other")
+    return place_of_parsed(number, parsed, phonenumbers.number_type(parsed))
+
+
+def place_of_parsed(number: str, parsed: phonenumbers.PhoneNumber, number_type: int) -> NumberPlace:
+    """The same, for who has parsed it and asked for its type, which is most of the work."""
     country = phonenumbers.region_code_for_number(parsed) or _main_country(parsed)
-    number_type = phonenumbers.number_type(parsed)
     kind = (
         "mobile"
         if number_type == PhoneNumberType.MOBILE
@@ -89,6 +93,7 @@ def place_of_number(number: str) -> NumberPlace:
     return NumberPlace(Place(country, region, _zones(country, region, prefixes)), kind)
 
 
+@lru_cache(maxsize=16_384)
 def place_of_address(address: Address) -> Place:
     """country "" or one that nobody knows: an unknown place."""
     country = address.country.upper()
@@ -110,7 +115,11 @@ def places(number: str, address: Address | None = None) -> tuple[Place, ...]:
 
     What only says the country says nothing against a region of it.
     """
-    by_number = place_of_number(number).place
+    return places_with(place_of_number(number).place, address)
+
+
+def places_with(by_number: Place, address: Address | None) -> tuple[Place, ...]:
+    """The same, for who knows the number's place."""
     if address is None or not address.country:
         return (by_number,)
     by_address = place_of_address(address)

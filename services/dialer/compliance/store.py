@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventkit.keys import KeyRing
@@ -245,7 +245,7 @@ class OwnRules:
         o = OWN_RULES_TABLE.c
         query = (
             sa.select(o.client_id, o.version, o.rules)
-            .distinct(o.client_id)
+            .ext(distinct_on(o.client_id))
             .where(o.client_id.in_(list(client_ids)))
             .order_by(o.client_id, o.version.desc())
         )
