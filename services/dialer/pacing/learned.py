@@ -1,31 +1,40 @@
 """What was learned of a campaign: who answers, after how long, and how long agents are busy then.
 
 Everything is forgotten by and by, so that a drift or a jump is followed. A new one is cautious: it
-expects that everybody answers and that agents stay busy long. Times are microseconds since 1970,
-durations microseconds. Pure: it is told what happened, in the order in which it is heard of, and
-the same tale gives the same figures, so that it can be rebuilt from attempts on record.
+expects that most people answer and that agents stay busy long. Pure: it is told what happened, in
+the order in which it is heard of, and the same tale gives the same figures, so that it can be
+rebuilt from attempts on record: a microsecond or two for each part of it.
 """
 
 from services.dialer.pacing.durations import Durations
 from services.dialer.pacing.share import Share
 
 SECOND = 1_000_000
+PRIOR_ANSWERS = 0.6
+TRUSTED = 0.4
+"""The share of answers counts as at least so much of its long-run figure. A carrier that loses all
+calls without saying so looks like people who do not answer: it must not be flooded meanwhile, since
+all of it would be answered when it works again."""
 
 
 class Learned:
-    """One campaign's. `answered` and `unanswered` are for each call that ended without an error of
-    the carrier: an error says nothing about people."""
+    """One campaign's. Times are microseconds since 1970, durations microseconds.
+
+    Calls that ended by an error of the carrier are not told of: they say nothing about people.
+    """
+
+    __slots__ = ("answer_delay", "answers", "greeting", "no_answer_delay", "talk", "wrap_up")
 
     def __init__(self) -> None:
-        self.answers = Share(prior=0.6, weight=10.0)
-        self.answer_delay = Durations(mean=12.0, weight=4.0, memory=1000.0)
-        self.no_answer_delay = Durations(mean=25.0, weight=4.0, memory=1000.0)
-        self.greeting = Durations(mean=1.5, weight=4.0, memory=1000.0)
-        self.talk = Durations(mean=240.0, weight=6.0, memory=600.0)
-        self.wrap_up = Durations(mean=20.0, weight=6.0, memory=600.0)
+        self.answers = Share(PRIOR_ANSWERS)
+        self.answer_delay = Durations(mean=12.0, worth=4.0, memory=1000.0)
+        self.no_answer_delay = Durations(mean=25.0, worth=4.0, memory=1000.0)
+        self.greeting = Durations(mean=1.5, worth=4.0, memory=1000.0)
+        self.talk = Durations(mean=240.0, worth=6.0, memory=300.0)
+        self.wrap_up = Durations(mean=20.0, worth=6.0, memory=300.0)
 
     def answered(self, at: int, rang: int) -> None:
-        """By a person, or by what counts as one."""
+        """By a person, or by what counts as one; rang: from dialling to the answer."""
         self.answers.add(at, True)
         self.answer_delay.add(rang / SECOND)
 
@@ -44,3 +53,31 @@ class Learned:
     def wrapped_up(self, lasted: int) -> None:
         """Zero where there is no wrap-up."""
         self.wrap_up.add(lasted / SECOND)
+
+    @property
+    def answer_rate(self) -> float:
+        """Live answers for each call."""
+        return max(self.answers.mean, TRUSTED * self.answers.long)
+
+    def rests(self) -> tuple[int, ...]:
+        """Seconds of work after a call, equally likely."""
+        if self.wrap_up.mean < 0.5:
+            return (0,)
+        return tuple(self.wrap_up.quantile(share) for share in (1 / 6, 1 / 2, 5 / 6))
+
+    def answers_within(self, horizon: int, cautious: float = 0.0) -> list[float]:
+        """The chance that a call which has rung for so many whole seconds, 0 to MAX_AGE, and still
+        does, is answered by a person within `horizon` seconds more. cautious: is added to the share
+        of calls that are answered."""
+        share = min(1.0, self.answer_rate + cautious)
+        live, other = self.answer_delay.left(), self.no_answer_delay.left()
+        return [
+            share
+            * (live[age] - live[age + horizon])
+            / (share * live[age] + (1.0 - share) * other[age])
+            for age in range(MAX_AGE + 1)
+        ]
+
+
+MAX_AGE = 120
+"""Seconds; a call that rings longer counts as ringing so long."""

@@ -1,55 +1,38 @@
 """Policy `predictive`: as many calls as agents will be free for when they are answered.
 
-What is dialled now wants an agent one ring and one greeting later. Until then some of the busy
-agents come free, and some of the calls that are out are answered first. The greatest number of
-calls is dialled at which the share of live answers that find no agent stays within what the
-measure allows.
+A call dialled now wants an agent one ring and one greeting later. Until then some of the busy
+agents come free, and some of the calls that are out are answered first. One call after the other
+is added while the chance that it finds no agent, should it be answered, stays within what the
+measure allows to risk: the same for each call at any time, since the cheapest way to spend the
+allowance is to pay the same price for each talk that it buys.
 """
 
-from math import erf, exp, pi, sqrt
+from services.dialer.pacing.allowance import risk
+from services.dialer.pacing.carrying import carried, failing
+from services.dialer.pacing.outlook import outlook
+from services.dialer.pacing.scene import Decision, Scene
 
-from services.dialer.pacing.carrying import carried
-from services.dialer.pacing.scene import Decision, Doing, Scene
-
-SECOND = 1_000_000
+MOST_OUT = 30
+"""Calls out for each agent, whatever was learned."""
 
 
 def dial(scene: Scene) -> Decision:
-    own = scene.learned[scene.campaign]
-    answer = min(1.0, own.answers.mean + own.answers.deviation)
-    horizon = 12.0
-    free = variance = 0.0
-    for agent in scene.agents:
-        if agent.doing is Doing.IDLE:
-            free += 1.0
-        elif agent.doing is not Doing.OFFERED:
-            learned = scene.learned.get(agent.campaign, own)
-            lasts = learned.talk if agent.doing is Doing.TALKING else learned.wrap_up
-            soon = lasts.ends_within((scene.now - agent.since) / SECOND, horizon)
-            free += soon
-            variance += soon * (1.0 - soon)
-    wanted = float(scene.waiting_before) + scene.inbound_rate * horizon
-    variance += scene.inbound_rate * horizon
-    for call in scene.calls:
-        of = scene.learned.get(call.campaign, own).answers
-        chance = 1.0 if call.answered_at else min(1.0, of.mean + of.deviation)
-        wanted += chance
-        variance += chance * (1.0 - chance)
-    calls = 0
-    if scene.agents:
-        while calls < 5 * len(scene.agents):
-            mean = wanted + (calls + 1) * answer
-            spread = sqrt(variance + (calls + 1) * answer * (1.0 - answer) + 0.01)
-            if _excess((mean - free) / spread) * spread > scene.measure.target * mean:
-                break
-            calls += 1
+    if not scene.agents:
+        return Decision(0, "no agents")
+    allowed = risk(scene.measure, scene.now)
+    view = outlook(scene)
+    most = carried(scene, MOST_OUT * view.agents - len(scene.calls))
+    calls, chances = 0, view.chances()
+    chance = next(chances)
+    while calls < most and chance <= allowed:
+        calls += 1
+        chance = next(chances)
     because = (
-        f"{free:.1f} agents free and {wanted:.1f} live answers wanted within {horizon:.0f} s, "
-        f"answer rate {own.answers.mean:.3f} +- {own.answers.deviation:.3f}"
+        f"{view.free:.1f} of {view.agents} agents free and {view.wanted:.1f} wanted in "
+        f"{view.within} s, answer rate {view.answer:.3f} +- {view.deviation:.3f}, "
+        f"risk of the next {chance:.4f}, allowed {allowed:.4f}, "
+        f"abandoned {scene.measure.abandoned} of {scene.measure.live}"
     )
-    return Decision(carried(scene, calls), because)
-
-
-def _excess(z: float) -> float:
-    """E max(0, z + X), X standard normal."""
-    return z * 0.5 * (1.0 + erf(z / sqrt(2.0))) + exp(-0.5 * z * z) / sqrt(2.0 * pi)
+    if failing(scene):
+        because += f", carrier failed {scene.carrier.errors} of {scene.carrier.dialled}"
+    return Decision(calls, because)
