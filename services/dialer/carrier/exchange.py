@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -110,10 +110,12 @@ class Exchange:
     def failed(self) -> "asyncio.Future[None]":
         return self._journal.failed
 
-    @property
-    def live(self) -> int:
-        """Calls that are not over."""
-        return len(self._live)
+    def ready(self) -> bool:
+        """For eventkit.health."""
+        return not self.failed.done()
+
+    def positions(self) -> Mapping[str, tuple[int, int]]:
+        return {}
 
     async def dial(self, calls: Sequence[tuple[Call, int]]) -> list[Dialled]:
         """Each with the time until which it may be dialled. In order."""
