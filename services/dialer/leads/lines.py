@@ -17,11 +17,11 @@ from zoneinfo import available_timezones
 
 import phonenumbers
 from babel import Locale
-from phonenumbers import NumberParseException, PhoneNumberFormat
+from phonenumbers import NumberParseException, PhoneNumberFormat, PhoneNumberType
 
 from eventkit.decider import Invalid
 from services.dialer.compliance.place import Address as Where
-from services.dialer.compliance.place import place_key, place_of_number, places
+from services.dialer.compliance.place import NumberPlace, place_key, place_of_parsed, places_with
 from services.dialer.compliance.rules import Place
 from services.dialer.leads.commands import Details, Given
 from services.dialer.leads.events import NO_ADDRESS, Address
@@ -251,6 +251,11 @@ def _countries() -> dict[str, str]:
 
 def phone(value: str, region: str, field: str = "numbers") -> str:
     """E.164, such as +33612345678; numbers without a country's code are of `region`."""
+    return _parsed(value, region, field)[0]
+
+
+def _parsed(value: str, region: str, field: str) -> tuple[str, NumberPlace]:
+    """And its own place."""
     if not _PHONE.fullmatch(value):
         raise Invalid(field, "must be a telephone number: digits, without letters or an extension")
     try:
@@ -259,9 +264,12 @@ def phone(value: str, region: str, field: str = "numbers") -> str:
         if error.error_type == NumberParseException.INVALID_COUNTRY_CODE:
             raise Invalid(field, "needs a known country code, such as +33, or a country") from None
         raise Invalid(field, "must be a telephone number") from None
-    if not phonenumbers.is_valid_number(number):
+    # What is_valid_number asks for, too; the type is wanted anyway.
+    number_type = phonenumbers.number_type(number)
+    if number_type == PhoneNumberType.UNKNOWN:
         raise Invalid(field, "is no number that its country gives out")
-    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    text = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    return text, place_of_parsed(text, number, number_type)
 
 
 def numbers(
@@ -275,14 +283,10 @@ def numbers(
         raise Invalid("numbers", f"has more than {MAX_NUMBERS}")
     where = Where(address.country, address.region, address.postal_code)
     known = where if address.country else None
-    distinct = dict.fromkeys(phone(each, region) for each in phones)
+    distinct = dict(_parsed(each, region, "numbers") for each in phones)
     return tuple(
-        Given(
-            each,
-            place_key(_in_zone(places(each, known), zone)),
-            place_of_number(each).kind,
-        )
-        for each in distinct
+        Given(each, place_key(_in_zone(places_with(own.place, known), zone)), own.kind)
+        for each, own in distinct.items()
     )
 
 

@@ -243,8 +243,9 @@ class Due:
     callback_until: int | None
 
 
-_TURNS = """
-    turns (turn) AS (
+_TURNS: Final = sa.text(
+    """
+    WITH RECURSIVE turns (turn) AS (
         SELECT max(turn) FROM leads
         WHERE client_id = :client_id AND campaign_id = :campaign_id AND status <> 'closed'
         UNION ALL
@@ -253,28 +254,30 @@ _TURNS = """
             WHERE l.client_id = :client_id AND l.campaign_id = :campaign_id
                 AND l.status <> 'closed' AND l.turn < turns.turn
         ) FROM turns WHERE turns.turn IS NOT NULL
-    )"""
-# Each priority in each open place is a range of the index that begins with what is due longest. So
-# what is resting, a million leads perhaps, is never looked at.
+    )
+    SELECT turn FROM turns WHERE turn IS NOT NULL
+    """
+)
+# A priority in an open place is a range of the index that begins with what is due longest. So what
+# is resting, a million leads perhaps, is never looked at.
 _TAKE: Final = sa.text(
-    f"""
-    WITH RECURSIVE {_TURNS}, found AS (
-        SELECT one.lead_id FROM turns, unnest(CAST(:places AS text[])) AS open (place), LATERAL (
-            SELECT lead_id, turn, due_at FROM leads
-            WHERE client_id = :client_id AND campaign_id = :campaign_id AND turn = turns.turn
+    """
+    WITH found AS (
+        SELECT one.lead_id FROM unnest(CAST(:places AS text[])) AS open (place), LATERAL (
+            SELECT lead_id, due_at FROM leads
+            WHERE client_id = :client_id AND campaign_id = :campaign_id AND turn = :turn
                 AND place = open.place AND status <> 'closed' AND due_at <= :now
                 AND status = 'waiting'
                 AND (agent_id = '' OR agent_id = ANY (CAST(:agents AS text[])))
             ORDER BY due_at LIMIT :most
         ) AS one
-        WHERE turns.turn IS NOT NULL
-        ORDER BY one.turn DESC, one.due_at LIMIT :most
+        ORDER BY one.due_at LIMIT :most
     )
     SELECT lead_id, place, turn, due_at, attempts, agent_id, customer_id, callback_until
     FROM leads
     WHERE client_id = :client_id AND lead_id = ANY (ARRAY(SELECT lead_id FROM found))
         AND status = 'waiting' AND due_at <= :now
-    ORDER BY turn DESC, due_at
+    ORDER BY due_at
     FOR UPDATE SKIP LOCKED
     """
 )
@@ -292,18 +295,21 @@ async def take_due(
     """Leads whose turn it is, in these places (place_key), the foremost first, locked until the
     transaction ends; those that somebody else has locked are passed over. agents: who is free, for
     what was promised by one of them in person."""
-    rows = await connection.execute(
-        _TAKE,
-        {
-            "client_id": client_id,
-            "campaign_id": campaign_id,
-            "now": now,
-            "places": list(places),
-            "agents": list(agents),
-            "most": limit,
-        },
-    )
-    return [Due(*row) for row in rows]
+    asked = {
+        "client_id": client_id,
+        "campaign_id": campaign_id,
+        "now": now,
+        "places": list(places),
+        "agents": list(agents),
+    }
+    taken: list[Due] = []
+    turns = await connection.scalars(_TURNS, {"client_id": client_id, "campaign_id": campaign_id})
+    for turn in turns.all():
+        if len(taken) == limit:
+            break
+        rows = await connection.execute(_TAKE, asked | {"turn": turn, "most": limit - len(taken)})
+        taken += [Due(*row) for row in rows]
+    return taken
 
 
 _PLACES: Final = sa.text(
