@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from clickhouse_driver import Client
 
 from relaisctl.replay.tests.rows import ABANDONED, HEADER, LEFT, PHANTOM, line
 from relaisctl.stack import Broker, Ports, Stack, StackSettings
@@ -19,6 +21,7 @@ from tests.integration.conftest import ROOT, Engines
 
 SHARED = ROOT.parent / "shared"
 REFERENCE = SHARED / "reference" / "anonymous-bank.json"
+MARKETING = SHARED / "data" / "bank-marketing" / "bank-additional-full.csv"
 DAYS = {"january": ("1999-01-01", "1999-02-01"), "may": ("1999-05-01", "1999-06-01")}
 
 
@@ -48,7 +51,7 @@ class Relais:
 
     def json(self, *arguments: str | Path) -> Any:
         process = self.popen(*arguments, "--format", "json")
-        out, err = process.communicate(timeout=200)
+        out, err = process.communicate(timeout=600)
         assert process.returncode == 0, err
         return json.loads(out)
 
@@ -111,6 +114,126 @@ def test_figures_of_a_real_month(relais: Relais, month: str) -> None:
     assert queues.keys() == expected["by_type"].keys()
     for queue, row in queues.items():
         assert_same(row, expected["by_type"][queue])
+
+
+def marketing(path: Path, by: Callable[[dict[str, str]], str]) -> dict[str, Counter[str]]:
+    """Sums of a file of telesales calls, counted from its text alone."""
+    sums: dict[str, Counter[str]] = {}
+    with path.open(newline="") as lines:
+        for row in csv.DictReader(lines, delimiter=";"):
+            sums.setdefault(by(row), Counter()).update(
+                leads=1,
+                attempts=int(row["campaign"]),
+                contacted=int(row["duration"]) > 0,
+                sold=row["y"] == "yes",
+                talked_s=int(row["duration"]),
+            )
+    return sums
+
+
+def dialled(relais: Relais, client: str, by: str) -> dict[str, Counter[str]]:
+    """The same from ClickHouse, each lead by the last attempt to it."""
+    sql = f"""
+        SELECT {by} AS name, count() AS leads, sum(attempts) AS attempts,
+               countIf(contacted) AS contacted, countIf(sold) AS sold,
+               sum(talked_us) / 1e6 AS talked_s
+        FROM
+        (
+            SELECT lead_id, any(campaign_id) AS campaign, any(list_id) AS list,
+                   count() AS attempts, max(contact) AS contacted, max(converted) AS sold,
+                   sum(a.talked_us) AS talked_us,
+                   argMax(started_at, number_of_attempt) AS last_at
+            FROM attempts AS a WHERE client_id = %(client)s GROUP BY lead_id
+        )
+        GROUP BY name"""
+    with Client.from_url(relais.environment["RELAIS_CLICKHOUSE"]) as clickhouse:
+        rows, columns = clickhouse.execute(sql, {"client": client}, with_column_types=True)
+    names = [name for name, _ in columns[1:]]
+    return {str(row[0]): Counter(dict(zip(names, row[1:], strict=True))) for row in rows}
+
+
+WEEKDAY = "dateName('weekday', last_at, 'Europe/Lisbon')"
+MARKETED: dict[str, tuple[Callable[[dict[str, str]], str], str]] = {
+    "all": (lambda row: "", "''"),
+    "contact": (lambda row: row["contact"], "splitByChar('.', list)[1]"),
+    "poutcome": (lambda row: row["poutcome"], "splitByChar('.', list)[2]"),
+    "month": (lambda row: row["month"], "lower(left(dateName('month', last_at), 3))"),
+    "day_of_week": (lambda row: row["day_of_week"], f"lower(left({WEEKDAY}, 3))"),
+}
+"""How rows are grouped in the file, and in ClickHouse."""
+
+
+def assert_marketed(relais: Relais, client: str, path: Path) -> None:
+    """Every figure of the file is in ClickHouse, exactly."""
+    for name, (of_row, sql) in MARKETED.items():
+        expected = marketing(path, of_row)
+        assert dialled(relais, client, sql) == expected, name
+    [total] = marketing(path, lambda row: "").values()
+    days = ("2008-05-01", "2010-12-01")
+    [found] = relais.json(
+        *("kpi", "--client", client, "--from", days[0], "--to", days[1], "--attempts")
+    )
+    assert found["attempts"] == total["attempts"]
+    assert found["leads"] == found["leads_attempted"] == total["leads"]
+    assert (found["leads_contacted"], found["converted"]) == (total["contacted"], total["sold"])
+    assert found["conversion"] == total["sold"] / total["contacted"]
+    assert found["conversion_per_attempt"] == total["sold"] / total["attempts"]
+    assert found["talked_s"] == total["talked_s"]
+    assert (found["penetration"], found["exhaustion"]) == (1, 1)
+    by_list = relais.kpi(client, days, "list")
+    expected = marketing(path, lambda row: f"{row['contact']}.{row['poutcome']}")
+    assert {row["list"]: (row["attempts"], row["converted"]) for row in by_list} == {
+        name: (sums["attempts"], sums["sold"]) for name, sums in expected.items()
+    }
+    by_campaign = relais.kpi(client, days, "campaign")
+    assert sum(row["attempts"] for row in by_campaign) == total["attempts"]
+
+
+def test_campaigns_of_a_real_file(relais: Relais) -> None:
+    if not MARKETING.exists():
+        pytest.skip(f"{MARKETING} is missing: the real files are no part of the product")
+    begun = time.monotonic()
+    summary = relais.json("replay", "bank-marketing", MARKETING, "--client", "real-sales")
+    seconds = time.monotonic() - begun
+    print(f"{summary['events']} events, loaded after {seconds:.1f} s")
+    assert (summary["rows"], summary["rejected_rows"], summary["loaded"]) == (41_188, 0, True)
+    assert_marketed(relais, "real-sales", MARKETING)
+
+
+SOLD = """\
+age;contact;month;day_of_week;duration;campaign;poutcome;y
+56;"telephone";"may";"mon";261;1;"nonexistent";"no"
+56;"telephone";"may";"mon";261;1;"nonexistent";"no"
+40;"cellular";"may";"tue";1200;4;"success";"yes"
+40;"cellular";"may";"tue";0;2;"nonexistent";"no"
+31;"cellular";"dec";"fri";77;7;"failure";"no"
+31;"telephone";"mar";"wed";5;1;"failure";"yes"
+"""
+
+
+def test_telesales_again_change_nothing(relais: Relais, tmp_path: Path) -> None:
+    path, dirty = tmp_path / "sold.csv", tmp_path / "dirty.csv"
+    path.write_text(SOLD)
+    dirty.write_text(SOLD + '31;"telephone";"mar";"wed";-5;1;"failure";"yes"\n31;"teleph')
+    replay = ("--client", "telesales", "--rejects", tmp_path / "rejects.tsv")
+    for file, rejected in ((path, 0), (dirty, 2), (path, 0)):
+        summary = relais.json("replay", "bank-marketing", file, *replay)
+        assert (summary["leads"], summary["rejected_rows"]) == (6, rejected)
+        assert summary["loaded"] is True
+        assert_marketed(relais, "telesales", path)
+    # Another seed makes other campaigns of it, with the same figures.
+    other = relais.json("replay", "bank-marketing", path, *replay, "--seed", "7")
+    assert other["loaded"] is True
+    rows = relais.kpi("telesales", ("2008-05-01", "2009-05-01"), "campaign")
+    figures = [(row["campaign"], row["attempts"], row["converted"]) for row in rows]
+    assert figures == [
+        ("term-deposit-2008-05", 8, 1),
+        ("term-deposit-2008-05.7", 8, 1),
+        ("term-deposit-2008-12", 7, 0),
+        ("term-deposit-2008-12.7", 7, 0),
+        ("term-deposit-2009-03", 1, 1),
+        ("term-deposit-2009-03.7", 1, 1),
+    ]
 
 
 DIRTY = (
