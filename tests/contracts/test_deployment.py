@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from eventkit.settings import PREFIX, Settings, load
 from relaisctl.__main__ import app as relaisctl
-from relaisctl.stack.services import SERVICES
+from relaisctl.stack.services import SERVICES, SIMULATORS
 from tests.contracts.contracts import ROOT
 from tests.contracts.deployed import (
     BASE,
@@ -31,6 +31,9 @@ from tests.contracts.deployed import (
 from tests.contracts.tools import COMPOSE, KUBECONFORM, KUBERNETES, KUSTOMIZE, SCHEMAS, need
 
 PROCESSES = {service.name: service for service in SERVICES}
+SIMULATED = {service.name: service for service in SIMULATORS}
+"""For trying it out: in the compose file, and nowhere in the cluster."""
+ALL = PROCESSES | SIMULATED
 TOPICS_JOB = "topics"
 DEPLOYED = [*in_compose(), *in_kubernetes()]
 RUNNING = [each for each in DEPLOYED if each.name != TOPICS_JOB]
@@ -38,10 +41,10 @@ ADDRESSES = {"kafka", "clickhouse", "postgres", "keys"}
 where = pytest.mark.parametrize("deployed", RUNNING, ids=lambda deployed: deployed.where)
 
 
-@pytest.mark.parametrize("place", [in_compose, in_kubernetes])
-def test_every_process_is_deployed_with_its_command(place: Any) -> None:
+@pytest.mark.parametrize(("place", "processes"), [(in_compose, ALL), (in_kubernetes, PROCESSES)])
+def test_every_process_is_deployed_with_its_command(place: Any, processes: Any) -> None:
     commands = {each.name: each.command for each in place() if each.name != TOPICS_JOB}
-    assert commands == {name: [*process.arguments] for name, process in PROCESSES.items()}
+    assert commands == {name: [*process.arguments] for name, process in processes.items()}
 
 
 @pytest.mark.parametrize("place", [in_compose, in_kubernetes])
@@ -56,7 +59,7 @@ def test_topics_are_created_by_a_command_that_exists(place: Any) -> None:
 
 def settings_of(process: str) -> type[Settings]:
     """`services.routing worker` has the WorkerSettings of services.routing.settings."""
-    package, role = PROCESSES[process].arguments
+    package, role = ALL[process].arguments
     settings: type[Settings] = vars(import_module(f"{package}.settings"))[f"{role.title()}Settings"]
     return settings
 
@@ -83,7 +86,7 @@ def test_every_address_is_given(deployed: Deployed) -> None:
     """The defaults are the local stack's, where everything is on 127.0.0.1."""
     fields = settings_of(deployed.name).model_fields
     needed = {name for name in fields if name in ADDRESSES or name.endswith("_host")}
-    if "health" not in PROCESSES[deployed.name].port:
+    if "health" not in ALL[deployed.name].port:
         needed.remove("health_host")  # it answers on its own port
     given = {name.removeprefix(PREFIX).lower() for name in deployed.environment}
     assert needed <= given
@@ -93,7 +96,7 @@ def test_every_address_is_given(deployed: Deployed) -> None:
 
 @where
 def test_probes_ask_where_the_process_answers(deployed: Deployed) -> None:
-    process = PROCESSES[deployed.name]
+    process = ALL[deployed.name]
     variable = "RELAIS_HEALTH_PORT" if "health" in process.port else f"{PREFIX}{process.port}_PORT"
     port = int(deployed.environment[variable.upper()])
     assert {asked for _, asked in deployed.probes} == {port}

@@ -182,7 +182,7 @@ async def test_followed_from_the_beginning_and_on_after_a_break(
 
     # The campaign drafted and started; the lead added, dialled, closed; five of the attempt.
     first = await follow(10, acknowledge=True)
-    kinds = [str(getattr(each, each.WhichOneof("event")).WhichOneof("body")) for each in first]
+    kinds = [str(getattr(each, str(each.WhichOneof("event"))).WhichOneof("body")) for each in first]
     assert kinds[:5] == ["drafted", "started", "lead_added", "lead_dialled", "started"]
     assert sorted(kinds[5:]) == [
         "answered",
