@@ -10,6 +10,7 @@ decided for one is history for the next.
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,9 +44,13 @@ DIAL_WITHIN: Final = 2 * SECOND
 """After the decision; later the carrier does not dial."""
 SHOWN_FOR: Final = 60 * SECOND
 """So long an agent may look at a lead."""
-AT_ONCE: Final = 50
+AT_ONCE: Final = 25
 """Leads of one transaction, and calls of one request to the carrier: what is decided at a stretch
 takes milliseconds, and somebody else may be on the line."""
+BESIDE: Final = 3
+"""Transactions of a client's turn that are under way at once."""
+TURN_S: Final = 1.0
+"""After that a turn begins nothing more."""
 AGAIN_S: Final = 0.1
 
 
@@ -108,23 +113,35 @@ class Starting:
     """Called for what the carrier has not confirmed in time."""
 
     async def start(self, client_id: str, wants: Sequence[Want]) -> Started:
-        """Raises Unavailable where crm or PostgreSQL does not answer: nothing is dialled then."""
+        """Raises Unavailable where crm or PostgreSQL does not answer: what is not dialled by then
+        is not dialled."""
+        began = time.monotonic()
         candidates, taken = await self._candidates(client_id, wants)
-        if not candidates:
-            return Started(taken, 0)
+        parts = [candidates[i : i + AT_ONCE] for i in range(0, len(candidates), AT_ONCE)]
+        beside = asyncio.Semaphore(BESIDE)
+
+        async def one(part: Sequence[Candidate]) -> int:
+            async with beside:
+                if time.monotonic() - began > TURN_S:
+                    return 0  # The next turn's: a machine that is too slow takes less on.
+                return await self._part(client_id, part)
+
+        counts = await asyncio.gather(*map(one, parts), return_exceptions=True)
+        for count in counts:
+            if isinstance(count, BaseException):
+                raise count
+        return Started(taken, sum(count for count in counts if isinstance(count, int)))
+
+    async def _part(self, client_id: str, part: Sequence[Candidate]) -> int:
         # Before the question: what was accepted until now is in the answer.
         at = self.events.clock.now_us()
         verdicts = await self.crm.check(
-            [m.Question(client_id, each.number, each.want.settings.purpose) for each in candidates]
+            [m.Question(client_id, each.number, each.want.settings.purpose) for each in part]
         )
-        asked = list(zip(candidates, verdicts, strict=True))
-        count = 0
-        for first in range(0, len(asked), AT_ONCE):
-            dials = await self._decide(client_id, at, asked[first : first + AT_ONCE])
-            if dials:
-                await self._dial(client_id, at, dials)
-            count += len(dials)
-        return Started(taken, count)
+        dials = await self._decide(client_id, at, list(zip(part, verdicts, strict=True)))
+        if dials:
+            await self._dial(client_id, at, dials)
+        return len(dials)
 
     async def _candidates(
         self, client_id: str, wants: Sequence[Want]
