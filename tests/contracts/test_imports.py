@@ -28,6 +28,12 @@ PLANTED = {
         "import services.orders.order.store",
     ),
     "orders-layers": ("services/orders/order/codec.py", "import services.orders.order.store"),
+    "dialer-domain": ("services/dialer/pacing/scene.py", "import eventkit.eventstore"),
+    "dialer-capabilities": (
+        "services/dialer/leads/store.py",
+        "import services.dialer.attempts.store",
+    ),
+    "dialer-layers": ("services/dialer/leads/codec.py", "import services.dialer.leads.store"),
 }
 
 # Without the editable installation, which would add this checkout's `services` to the folder's.
