@@ -66,25 +66,21 @@ def open_spans(week: Week, zone: str, closed: Closed, at: int) -> Iterator[tuple
 
 def next_open(week: Week, zone: str, closed: Closed, at: int) -> int | None:
     """The first moment within the hours, not before `at`; None: there is none."""
-    return _next_open(week, zone, closed, at)
-
-
-@lru_cache(maxsize=65_536)
-def _around(week: Week, zone: str, closed: Closed, ordinal: int) -> tuple[tuple[int, int], ...]:
-    """The spans of one local day and its neighbours: what most questions are answered from."""
-    spans: list[tuple[int, int]] = []
-    for day in (ordinal - 1, ordinal, ordinal + 1):
-        spans += _moments(zone, day, week.of(day, closed))
-    return tuple(spans)
-
-
-def _next_open(week: Week, zone: str, closed: Closed, at: int) -> int | None:
     for opens, closes in _around(week, zone, closed, local_day(zone, at)):
         if at < closes:
             return max(opens, at)
     for opens, _ in open_spans(week, zone, closed, at):
         return max(opens, at)
     return None
+
+
+@lru_cache(maxsize=65_536)
+def _around(week: Week, zone: str, closed: Closed, ordinal: int) -> tuple[tuple[int, int], ...]:
+    """The spans of one local day and the next: what most questions are answered from."""
+    spans: list[tuple[int, int]] = []
+    for day in (ordinal, ordinal + 1):
+        spans += _moments(zone, day, week.of(day, closed))
+    return tuple(spans)
 
 
 def local_day(zone: str, at: int) -> int:

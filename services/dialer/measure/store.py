@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.dialer.compliance.hours import local_day
+from services.dialer.compliance.hours import local_day, midnight
 from services.dialer.measure.measure import NOTHING, NUMBERS, Counts, Ended, change, total
 from services.dialer.tables import metadata
 
@@ -109,3 +109,42 @@ async def days_of(
     for (campaign_id, day), counted in quarters.items():
         found[campaign_id][day] = total(counted)
     return found
+
+
+class KnownDays:
+    """`days_of` for who asks every second: what is over is read again once an hour, as agents may
+    still say of an older call that it was a machine; today and yesterday every time."""
+
+    AGAIN_US: Final = 3600 * 1_000_000
+
+    def __init__(self) -> None:
+        self._days: dict[tuple[str, str, str], dict[date, Counts]] = {}
+        self._whole_at: dict[tuple[str, str, str], int] = {}
+
+    async def read(
+        self,
+        connection: AsyncConnection,
+        client_id: str,
+        campaign_ids: Sequence[str],
+        zone: str,
+        now: int,
+    ) -> dict[str, dict[date, Counts]]:
+        """As `days_of` gives them; not to be changed."""
+        yesterday = local_day(zone, now) - 1
+        since = midnight(zone, yesterday)
+        keys = {each: (client_id, each, zone) for each in campaign_ids}
+        old = [
+            each
+            for each, key in keys.items()
+            if not 0 <= now - self._whole_at.get(key, -self.AGAIN_US) < self.AGAIN_US
+        ]
+        whole = await days_of(connection, client_id, old, zone) if old else {}
+        for each, days in whole.items():
+            self._days[keys[each]], self._whole_at[keys[each]] = days, now
+        others = [each for each in campaign_ids if each not in whole]
+        fresh = await days_of(connection, client_id, others, zone, since) if others else {}
+        for each, days in fresh.items():
+            known = self._days[keys[each]]
+            kept = {day: counts for day, counts in known.items() if day.toordinal() < yesterday}
+            self._days[keys[each]] = kept | days
+        return {each: self._days[key] for each, key in keys.items()}

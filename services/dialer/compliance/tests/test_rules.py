@@ -427,3 +427,28 @@ def test_what_the_carrier_might_dial_after_the_closing_is_not_allowed() -> None:
         ("fr.hours", "outside 10:00-13:00, 14:00-20:00 Europe/Paris")
     ]
     assert late.until == closing + 14 * HOUR
+
+
+def test_a_rule_that_ends_forbids_until_then() -> None:
+    [paris] = places_of_key("FR-75")
+    at = START + 5 * DAY
+    refused = Contact(at - HOUR, "c", "k", b"n", "survey", ended_at=at - HOUR, refused=True)
+    rest = Rest("refused", 30 * DAY, 0, "number", "client", False, "30 days")
+    rules = (Rule("rest", rest, valid_until=date(2026, 1, 9)),)
+    own = (Jurisdiction("client", 1, rules),)
+    asked = Proposed(at, (paris,), "fixed", "survey", "power", "c", "k", b"n", own=own)
+    answer = decide(asked, [refused], EVERYWHERE_OPEN)
+    # The 9th is its last day; the 10th begins at 23:00 UTC.
+    assert answer.until == START + 8 * DAY + 23 * HOUR
+
+
+def test_a_rule_that_begins_is_waited_for_as_one_that_holds() -> None:
+    [paris] = places_of_key("FR-75")
+    at = START + 5 * DAY + 2 * HOUR  # 3:00 on the 6th
+    noon = Rule("noon", Hours(Week((((720, 780),),) * 7)))
+    evening = Rule("evening", Hours(Week((((1140, 1200),),) * 7)), valid_from=date(2026, 1, 6))
+    from_tomorrow = replace(evening, valid_from=date(2026, 1, 7))
+    for rule, expected in ((evening, None), (from_tomorrow, START + 5 * DAY + 11 * HOUR)):
+        own = (Jurisdiction("client", 1, (noon, rule)),)
+        asked = Proposed(at, (paris,), "fixed", "survey", "power", "c", "k", b"n", own=own)
+        assert decide(asked, [], EVERYWHERE_OPEN).until == expected

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.dialer.measure import store
 from services.dialer.measure.measure import Counts, Ended, counted, total
-from services.dialer.measure.store import Word
+from services.dialer.measure.store import KnownDays, Word
 
 PARIS = "Europe/Paris"
 
@@ -83,3 +83,35 @@ async def test_many_at_once_are_all_counted(engine: AsyncEngine, client_id: str)
     orders = [words, words[::-1], words[1:] + words[:1]] * 3
     await asyncio.gather(*(write(engine, order) for order in orders))
     assert (await read(engine, client_id))[date(2026, 3, 2)].connected == 27
+
+
+async def test_who_asks_often_sees_the_same_as_who_asks_once(
+    engine: AsyncEngine, client_id: str
+) -> None:
+    known, now = KnownDays(), us("2026-03-04T12:00:00")
+
+    async def both(at: int) -> tuple[dict[date, Counts], dict[date, Counts]]:
+        async with engine.connect() as connection:
+            found = await known.read(connection, client_id, ["spring"], PARIS, at)
+        return found["spring"], await read(engine, client_id)
+
+    hour = KnownDays.AGAIN_US
+    ended = talked("2026-03-01T10:00:00", by="unknown")
+    await write(engine, [Word(client_id, "spring", None, ended)])
+    cached, fresh = await both(now)
+    assert cached == fresh
+    for at in ("2026-03-03T00:00:00", "2026-03-03T23:59:59", "2026-03-04T11:59:59"):
+        await write(engine, [Word(client_id, "spring", None, talked(at))])
+        cached, fresh = await both(now + 1)
+        assert cached == fresh
+    # A late word on what is over is seen within the hour.
+    machine = Ended(ended.at, ended.mode, ended.result, "unknown", ended.waited, True)
+    await write(engine, [Word(client_id, "spring", ended, machine)])
+    cached, fresh = await both(now + hour - 1)
+    assert cached != fresh
+    cached, fresh = await both(now + hour)
+    assert cached == fresh
+    # A day that began meanwhile.
+    await write(engine, [Word(client_id, "spring", None, talked("2026-03-05T00:00:01"))])
+    cached, fresh = await both(us("2026-03-05T00:00:02"))
+    assert cached == fresh
