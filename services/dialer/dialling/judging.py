@@ -25,9 +25,11 @@ from services.dialer.compliance.store import OwnRules, Wanted
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A call that may be dialled. number: E.164; place: a key of compliance/place.py."""
+    """A call that may be dialled. number: E.164; place: a key of compliance/place.py. dial_before:
+    when the carrier has dialled it at the latest."""
 
     at: int
+    dial_before: int
     client_id: str
     found: Found
     mode: str
@@ -104,6 +106,7 @@ class Judging:
             each.consent,
             settings.ring_seconds,
             self._rules_of(each.found),
+            each.dial_before,
         )
 
     def _rules_of(self, found: Found) -> Own:

@@ -313,6 +313,7 @@ def _proposal(
     number = each.lead.number(each.number_id)
     return Proposal(
         at,
+        at + DIAL_WITHIN,
         client_id,
         each.want.found,
         each.want.mode,

@@ -50,7 +50,7 @@ from services.dialer.dialling.turn import (
     plan,
 )
 from services.dialer.leads.store import LEADS, has_open, places_of
-from services.dialer.measure.store import days_of
+from services.dialer.measure.store import KnownDays
 
 log = logging.getLogger(__name__)
 
@@ -169,6 +169,7 @@ class _Session:
         self.judging = worker._judging
         self.zone = worker._zone
         self.limits = worker._limits
+        self.days = KnownDays()
         self.calls = Calls()
         self.reports = Reports(self.routing)
         self.joins = Joins(self.carrier, self.calls)
@@ -311,7 +312,7 @@ class _Session:
         async with self.events.reading() as connection:
             ids = [each.found.campaign_id for each in campaigns]
             await self.judging.look(connection, [client_id])
-            days = await days_of(connection, client_id, ids, zone.key)
+            days = await self.days.read(connection, client_id, ids, zone.key, now)
             for each in campaigns:
                 if time.monotonic() - each.places_at >= PLACES_S:
                     places = await places_of(connection, client_id, each.found.campaign_id)
