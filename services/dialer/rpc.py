@@ -35,7 +35,7 @@ from services.dialer.campaigns.store import CAMPAIGNS
 from services.dialer.dispositions.heard import Said
 from services.dialer.leads.events import Address
 from services.dialer.leads.service import Wanted
-from services.dialer.leads.store import LEADS
+from services.dialer.leads.store import IMPORTS, LEADS
 from services.dialer.service import Dialer
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["CampaignService"].full_name
@@ -68,7 +68,7 @@ def services(dialer: Dialer) -> dict[str, Mapping[str, Method]]:
 class _Edge:
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
-        categories = [CAMPAIGNS.name, LEADS.name, ATTEMPTS.name]
+        categories = [CAMPAIGNS.name, IMPORTS.name, LEADS.name, ATTEMPTS.name]
         self._subscribers = Subscribers(dialer.attempts.events, categories)
 
     async def add_leads(
