@@ -177,7 +177,7 @@ def test_from_the_record_the_same_is_learned(heard: list[a.Heard], row: dict[str
     for name in ("answers", "answer_delay", "no_answer_delay", "greeting", "talk"):
         assert getattr(one, name).count == getattr(other, name).count, name
     assert one.answers.mean == other.answers.mean
-    assert one.talk.hazard() == other.talk.hazard()
+    assert one.talk.left() == other.talk.left()
 
 
 def test_the_carriers_errors_count_for_a_while() -> None:
