@@ -23,8 +23,6 @@ from fractions import Fraction
 from math import floor
 from typing import Any, Final
 
-from eventkit.decider import Invalid
-
 TENTH: Final = 100_000
 JUDGED_TENTHS: Final = 50
 """Waits are told apart up to 5 s; what is longer is late for every contract."""
@@ -96,7 +94,7 @@ class Counts:
         return sum(self.waits)
 
     def abandoned(self, seconds: float) -> int:
-        """Those of them whom no agent reached within so long. Raises Invalid: see `tenths`."""
+        """Those of them whom no agent reached within so long; see `tenths`."""
         return sum(self.waits[tenths(seconds) + 1 :])
 
 
@@ -113,12 +111,10 @@ def total(counts: Iterable[Counts]) -> Counts:
     )
 
 
-def tenths(seconds: float, field: str = "connect_seconds") -> int:
-    """Raises Invalid for what these counters cannot judge."""
-    exact = Fraction(str(seconds)) * 10
-    if exact.denominator != 1 or not 0 <= exact <= JUDGED_TENTHS:
-        raise Invalid(field, f"must be whole tenths of a second, at most {JUDGED_TENTHS // 10}")
-    return int(exact)
+def tenths(seconds: float) -> int:
+    """Of a limit. What these counters cannot tell is judged by the stricter tenth, and by five
+    seconds where it is longer."""
+    return max(0, min(floor(Fraction(str(seconds)) * 10), JUDGED_TENTHS))
 
 
 def counted(ended: Ended) -> Counts:
