@@ -38,6 +38,8 @@ HOLIDAYS: Final = "holidays"
 MAX_RULES: Final = 50
 MAX_INTERVALS: Final = 12
 MAX_DAYS: Final = 365
+MAX_SOURCE: Final = 500
+YEARS: Final = range(1900, 2101)
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _INTERVAL: Final = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
 _US_PER_DAY: Final = 24 * HOUR
@@ -197,12 +199,22 @@ def _rules(specs: Sequence[RuleSpec], field: str) -> tuple[r.Rule, ...]:
 def _rule(spec: RuleSpec, where: str) -> r.Rule:
     _check_name(f"{where}.name", spec.name)
     for name, known in (("purposes", None), ("modes", r.MODES), ("kinds", r.KINDS)):
+        if len(getattr(spec, name)) > MAX_RULES:
+            raise InvalidMessage(f"{where}.{name}", f"more than {MAX_RULES}")
         for value in getattr(spec, name):
             if known is None:
                 # A client's policy may have purposes of its own.
                 _check_name(f"{where}.{name}", value)
             elif value not in known:
                 raise InvalidMessage(f"{where}.{name}", f"must be of {', '.join(known)}")
+    for name in ("valid_from", "valid_until"):
+        day = getattr(spec, name)
+        if day is not None and day.year not in YEARS:
+            raise InvalidMessage(f"{where}.{name}", "must lie between 1900 and 2100")
+    if len(spec.source) > MAX_SOURCE or not spec.source.isprintable():
+        raise InvalidMessage(
+            f"{where}.source", f"must be a line of at most {MAX_SOURCE} characters"
+        )
     if spec.valid_from and spec.valid_until and spec.valid_until < spec.valid_from:
         raise InvalidMessage(f"{where}.valid_until", "lies before valid_from")
     return r.Rule(
@@ -248,7 +260,7 @@ def _hours(spec: Mapping[str, Sequence[str]], where: str) -> r.Hours:
             holidays = intervals
             continue
         first, _, last = key.partition("-")
-        if first not in DAYS or (last or first) not in DAYS:
+        if first not in DAYS or (last or first) not in DAYS[DAYS.index(first) :]:
             raise InvalidMessage(f"{where}.{key}", "must be like mon, mon-fri, or holidays")
         for day in range(DAYS.index(first), DAYS.index(last or first) + 1):
             if day in days:

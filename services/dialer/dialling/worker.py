@@ -26,7 +26,10 @@ from services.dialer.campaigns.campaign import Command as CampaignCommand
 from services.dialer.campaigns.plan import Mode, Settings, Totals, attempts_left, reached
 from services.dialer.campaigns.service import Campaigns
 from services.dialer.campaigns.store import CAMPAIGNS, Found
+from services.dialer.compliance import store as contacts
+from services.dialer.compliance.place import places_of_key
 from services.dialer.compliance.rules import Rulebook
+from services.dialer.compliance.store import CENTRE
 from services.dialer.dialling import metrics, store
 from services.dialer.dialling.active import Active
 from services.dialer.dialling.calls import Calls
@@ -62,6 +65,9 @@ DOUBT_AFTER: Final = 10 * SECOND
 """An attempt of which nothing was heard so long after its time to be dialled is looked into."""
 LOOK_INTO: Final = 300 * SECOND
 """And one that is out, every so often: that nobody has missed its end."""
+FORGET_S: Final = 3600.0
+FORGET: Final = 10_000
+"""Rows of one transaction."""
 NEVER: Final = "the carrier never had it"
 LOST_AFTER_S: Final = 60.0
 """So long the carrier says that a call is over, and its results do not come: they are lost."""
@@ -205,6 +211,7 @@ class _Session:
             self.results.record(),
             self._recover(),
             self._refresh(),
+            self._forget(),
             self._take_turns(),
         ]
         tasks = [asyncio.ensure_future(each) for each in loops]
@@ -283,6 +290,23 @@ class _Session:
             metrics.OUT.set(len(self.calls.outs))
             await asyncio.sleep(max(0.0, REFRESH_S - (time.monotonic() - began)))
 
+    async def _forget(self) -> None:
+        """What was dialled so long ago that no rule looks at it."""
+        removed = 0
+
+        async def work(tx: Transaction) -> Answer:
+            nonlocal removed
+            removed = await contacts.prune(tx.connection, tx.now, FORGET)
+            return {}
+
+        while True:
+            try:
+                await self.events.run(Cause(CENTRE, ACTOR), work)
+            except Unavailable as error:
+                removed = 0
+                log.warning("old contacts stay for now: %s", error)
+            await asyncio.sleep(1.0 if removed == FORGET else FORGET_S)
+
     async def _look_at_campaigns(self) -> None:
         now = self.events.clock.now_us()
         found = await self.campaigns.running()
@@ -325,7 +349,7 @@ class _Session:
                 and not await has_open(connection, client_id, each.found.campaign_id)
             ]
         for each in campaigns:
-            in_uk = any(place.startswith("GB") for place in each.places)
+            in_uk = any(one.country == "GB" for key in each.places for one in places_of_key(key))
             campaign_id = each.found.campaign_id
             each.stands = stand(each.found.campaign, days[campaign_id], zone, now, in_uk)
             if each.stands.command is not None:
