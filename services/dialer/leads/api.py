@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, StringConstraints
 
+from eventkit.errors import Unavailable
 from eventkit.eventstore import Answer
 from eventkit.http import (
     Body,
@@ -34,6 +35,7 @@ from services.dialer.leads.lead import CODE, MAX_ATTRIBUTES, MAX_NUMBERS, MAX_PR
 from services.dialer.leads.listimport import Counts, Duplicates, Plan, Scope, total
 from services.dialer.leads.service import MAX_LINES, Known, Leads, Wanted
 from services.dialer.leads.store import LEADS, Filter, Row
+from services.dialer.leads.winback import CrmCustomers
 
 Code = Annotated[str, Field(pattern=rf"^{CODE.pattern}$", examples=["wrong-person"])]
 Value = Annotated[str, StringConstraints(max_length=lines.MAX_TEXT)]
@@ -233,6 +235,24 @@ class Trial(PlanBody, LinesBody):
     )
 
 
+class Feeding(Body):
+    """offer_id: what was refused, for one of `reasons` (none: for any), since then."""
+
+    model_config = example({"offer_id": "fibre-xl", "reasons": ["too-expensive"]})
+
+    offer_id: Id
+    reasons: Annotated[list[Id], Field(max_length=50)] = Field(default=[])
+    since: Time | None = None
+
+
+class Fed(BaseModel):
+    """known: added before, or leads of the campaign by their number."""
+
+    added: int
+    known: int
+    without_number: int
+
+
 class Changed(BaseModel):
     """version: of the lead, the number of its events."""
 
@@ -424,7 +444,8 @@ class ImportView(BaseModel):
     counts: CountsView
 
 
-def router(service: Leads) -> APIRouter:
+def router(service: Leads, crm: CrmCustomers | None = None) -> APIRouter:
+    """crm: who refused an offer is asked there."""
     api = APIRouter(prefix="/v1/clients/{client_id}", tags=["leads"])
     supervisor = [require("supervisor")]
     partner = [require("partner")]
@@ -550,6 +571,21 @@ def router(service: Leads) -> APIRouter:
     @api.get("/campaigns/{campaign_id}/leads/totals", response_model=Totals)
     async def lead_totals(client_id: ClientOf, campaign_id: Id) -> dict[str, Any]:
         return {"items": await service.totals(client_id, campaign_id)}
+
+    @api.post(
+        "/campaigns/{campaign_id}/leads/win-back",
+        response_model=Fed,
+        responses=refused,
+        dependencies=supervisor,
+    )
+    async def feed_win_back(cause: CauseOf, campaign_id: Id, body: Feeding) -> Answer:
+        """Add crm's customers who have refused an offer. Repeat it freely."""
+        if crm is None:
+            raise Unavailable("this process does not know crm")
+        since = microseconds(body.since) or 0
+        return await service.feed_win_back(
+            cause, campaign_id, body.offer_id, body.reasons, since, crm
+        )
 
     @api.get("/leads/{lead_id}", response_model=LeadView, responses=problems(404))
     async def get_lead(client_id: ClientOf, lead_id: Id) -> LeadView:

@@ -13,16 +13,20 @@ from eventkit.eventstore import Answer, Cause, Change, EventStore, Recorded, Tra
 from eventkit.ids import derived_id
 from services.dialer.leads import commands as c
 from services.dialer.leads import importing, lines, merging, recycling, store
-from services.dialer.leads.events import Address, Event, Origin
+from services.dialer.leads.events import NO_ADDRESS, Address, Event, Origin
 from services.dialer.leads.importing import Candidate, Outcome, Refused
 from services.dialer.leads.lead import Lead
 from services.dialer.leads.listimport import Counts, FinishImport, Import, OpenImport, Plan, total
 from services.dialer.leads.recycling import Recycling
 from services.dialer.leads.store import IMPORTS, KEY_BYTES, LEADS, Filter, Row, Twin
+from services.dialer.leads.winback import CrmCustomers
 
 CENTRE: Final = "centre"
 MAX_LINES: Final = 2_000
 """Of one part."""
+MAX_LIST: Final = 128
+FED_AT_ONCE: Final = 200
+"""Customers of crm that become leads in one transaction."""
 PAUSE_EVERY: Final = 50
 """Lines, after which other requests have their turn."""
 ERASED: Final = Invalid("customer_id", "the person has been erased")
@@ -434,14 +438,16 @@ class Leads:
                 erased.add(subject)
         return erased
 
-    async def _write(self, tx: Transaction, plan: Plan, outcome: Outcome) -> None:
+    async def _write(
+        self, tx: Transaction, plan: Plan, outcome: Outcome, source: str = "import"
+    ) -> None:
         nobody = Lead()
         appends = [
             (
                 id,
                 nobody,
                 0,
-                decide(c.AddLead(each.origin, each.details, "import", plan.due_at), nobody),
+                decide(c.AddLead(each.origin, each.details, source, plan.due_at), nobody),
             )
             for id, each in outcome.added.items()
         ]
@@ -458,6 +464,80 @@ class Leads:
         await tx.append(LEADS, appends)
         if keys:
             await store.put_numbers(tx.connection, tx.cause.client_id, keys)
+
+    # From crm.
+
+    async def feed_win_back(
+        self,
+        cause: Cause,
+        campaign_id: str,
+        offer_id: str,
+        reasons: Sequence[str],
+        since: int,
+        crm: CrmCustomers,
+    ) -> Answer:
+        """Add who refused the offer: {added, known, without_number}. Who was added before, or is a
+        lead of the campaign by the number, is `known`; so it may be repeated at any time."""
+        await self._rules(cause.client_id, campaign_id)
+        total = {"added": 0, "known": 0, "without_number": 0}
+        batch: list[str] = []
+        origin = Origin(campaign_id, f"win-back-{offer_id}"[:MAX_LIST])
+
+        async def feed() -> None:
+            for name, number in (await self._feed(cause, origin, batch, crm)).items():
+                total[name] += number
+            batch.clear()
+
+        async for customer_id in crm.refusers(cause.client_id, offer_id, reasons, since):
+            batch.append(customer_id)
+            if len(batch) == FED_AT_ONCE:
+                await feed()
+        await feed()
+        return total
+
+    async def _feed(
+        self, cause: Cause, origin: Origin, customer_ids: Sequence[str], crm: CrmCustomers
+    ) -> dict[str, int]:
+        client_id = cause.client_id
+        ids = {id: _won(client_id, origin.campaign_id, id) for id in customer_ids}
+        async with self.events.reading() as connection:
+            known = await store.existing(connection, client_id, list(ids.values()))
+        people = [
+            await crm.person(client_id, id) for id, lead_id in ids.items() if lead_id not in known
+        ]
+        found: list[Candidate | Refused] = []
+        for number, person in enumerate(people):
+            try:
+                if person is None:
+                    raise Invalid("customer_id", "the person has been erased")
+                phones = lines.numbers(person.phones, "", NO_ADDRESS, person.zone)
+            except Invalid as invalid:
+                found.append(Refused.of(number, invalid))
+                continue
+            details = c.Details(phones, person.name, Address(person.address), zone=person.zone)
+            lead_id = _won(client_id, origin.campaign_id, person.customer_id)
+            belongs = replace(origin, customer_id=person.customer_id)
+            keys = await self._keys_of(details)
+            found.append(Candidate(number, lead_id, belongs, details, keys))
+        erased = await self._erased(
+            client_id, {_subject(each) for each in found if isinstance(each, Candidate)}
+        )
+        found = [
+            each for each in found if isinstance(each, Refused) or _subject(each) not in erased
+        ]
+        plan = Plan(origin.campaign_id, origin.list_id, ())
+
+        async def work(tx: Transaction) -> Answer:
+            await store.lock_numbers(tx.connection, client_id)
+            outcome = await _settle(tx, plan, found)
+            await self._write(tx, plan, outcome, "win-back")
+            return {
+                "added": len(outcome.added),
+                "known": len(known) + outcome.duplicates,
+                "without_number": outcome.rejected,
+            }
+
+        return await self.events.run(replace(cause, idempotency_key=None), work)
 
     # Ids and keys.
 
@@ -480,6 +560,11 @@ class Leads:
 def _referred(client_id: str, campaign_id: str, reference: str) -> str:
     """The client's own id of it is the same lead, in whatever list it comes."""
     return derived_id(client_id, "lead", campaign_id, reference)
+
+
+def _won(client_id: str, campaign_id: str, customer_id: str) -> str:
+    """A customer is one lead of a win-back campaign."""
+    return derived_id(client_id, "lead", campaign_id, "customer", customer_id)
 
 
 def _subject(candidate: Candidate) -> str:

@@ -11,6 +11,7 @@ import httpx
 from eventkit.callers import Callers, Role
 from eventkit.eventstore import Answer, Cause, EventStore, Transaction
 from eventkit.http import make_app
+from services.dialer.api import MAX_BODY
 from services.dialer.attempts import api as attempts
 from services.dialer.attempts import attempt as a
 from services.dialer.attempts.store import ATTEMPTS
@@ -19,6 +20,7 @@ from services.dialer.compliance import store as contacts
 from services.dialer.compliance.rules import Contact
 from services.dialer.compliance.ruleuse import RuleUse
 from services.dialer.dispositions import api as dispositions
+from services.dialer.leads import api as leads_api
 from services.dialer.leads import commands as leads
 from services.dialer.leads.events import Origin as LeadOrigin
 from services.dialer.leads.store import LEADS
@@ -164,11 +166,12 @@ async def open_desk(store: EventStore, client_id: str) -> AsyncIterator[Desk]:
         return True
 
     dialer = Dialer.over(store)
-    app = make_app("dialer", "1", CALLERS, known)
+    app = make_app("dialer", "1", CALLERS, known, max_body=MAX_BODY)
     for router in (
         campaigns.router(dialer.campaigns),
         attempts.router(dialer.attempts),
         dispositions.router(dialer.dispositions),
+        leads_api.router(dialer.leads),
     ):
         app.include_router(router)
     transport = httpx.ASGITransport(app)
