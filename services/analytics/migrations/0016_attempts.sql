@@ -89,8 +89,8 @@ SELECT
 FROM attempt_events AS e
 GROUP BY client_id, campaign_id, started_day, attempt_id;
 
--- contact: a person answered, or somebody of whom the carrier could not tell. An attempt that was never
--- dialled is a row, and in no figure.
+-- contact: a person answered, or somebody of whom the carrier could not tell, or did not. An attempt
+-- that was never dialled is a row, and in no figure.
 -- live: a contact that the legal measure counts, as the dialer's measure does: it was to have an agent,
 -- and was no machine by the agent's word. wait_us: how long the person waited for one since the end of
 -- the greeting, until an agent came or the person went; NULL: nobody ever came.
@@ -121,9 +121,10 @@ SELECT
     answered_by,
     cause,
     outcome != 'not_dialled' AS dialled,
-    answered_by IN ('human', 'unknown') AS contact,
+    answered_by IN ('human', 'unknown')
+        OR answered_by = '' AND outcome IN ('connected', 'delivered', 'abandoned') AS contact,
     connected_at IS NOT NULL AS connected,
-    connected AND disposition IN ('answering-machine', 'machine') AS heard_machine,
+    outcome = 'connected' AND disposition = 'answering-machine' AS heard_machine,
     contact AND mode != 'message' AND outcome IN ('connected', 'abandoned', 'hung_up')
         AND NOT heard_machine AS live,
     multiIf(outcome = 'connected', waited_us,

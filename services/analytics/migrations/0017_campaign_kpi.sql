@@ -2,10 +2,14 @@
 -- sale cost. docs/subsystems/analytics.md defines each figure.
 
 -- Of every period of every campaign of a client, by each measure: `us` in successive 30 days from the
--- campaign's first day; `uk` of each day, with the estimate of machines where they are not told apart;
--- `contract` as the client's own says. These are the readings that the dialer's measure makes: an attempt
--- counts in the client's day in which it ended, and a period without attempts has no row here.
--- calls: what `abandoned` is a share of.
+-- campaign's first day; `uk` of each day, less the estimate of machines among the abandoned where nobody
+-- told them from persons; `contract` as the client's own says. These are the readings that the dialer's
+-- measure makes: an attempt counts in the client's day in which it ended. A period without live answers
+-- has no row.
+--
+-- calls: what `abandoned` is a share of. Of `uk` by the estimate, so neither is always whole: of the
+-- `dropped` those whom nobody told from machines (`unknown`) are machines as often as the `connected`
+-- of whom nobody told turned out to be.
 CREATE OR REPLACE VIEW abandonment AS
 WITH
     coalesce(nullIf((SELECT max(time_zone) FROM clients WHERE client_id = {client:String}), ''),
@@ -13,68 +17,71 @@ WITH
     ended AS
     (
         SELECT
-            a.campaign_id AS campaign_id,
+            campaign_id,
             toDate(ifNull(a.ended_at, a.started_at), zone) AS day,
             a.live AS live,
             a.wait_us AS wait_us,
-            a.heard_machine AND NOT s.machine_detection AS machine
+            a.outcome AS outcome,
+            a.answered_by != 'human' AS unknown
         FROM attempts AS a
-        ASOF LEFT JOIN campaign_settings AS s
-            ON s.client_id = a.client_id AND s.campaign_id = a.campaign_id AND s.since <= a.started_at
-        WHERE a.client_id = {client:String}
-          AND (a.live OR a.contact AND a.heard_machine AND a.mode != 'message')
+        WHERE a.client_id = {client:String} AND a.mode != 'message' AND a.contact
     ),
     begun AS
     (
-        SELECT campaign_id, least(min(e.day), any(e.first)) AS first_day
-        FROM
-        (
-            SELECT e.campaign_id AS campaign_id, e.day AS day,
-                   ifNull(toDate(c.first_started_at, zone), e.day) AS first
-            FROM ended AS e
-            LEFT JOIN (SELECT * FROM campaigns WHERE client_id = {client:String}) AS c
-                ON c.campaign_id = e.campaign_id
-        ) AS e
+        SELECT e.campaign_id AS campaign_id,
+               ifNull(toDate(any(c.first_started_at), zone), min(e.day)) AS first_day,
+               any(c.contract_limit) AS contract_limit,
+               any(c.contract_connect_seconds) AS contract_connect_seconds,
+               any(c.contract_period_days) AS contract_period_days
+        FROM ended AS e
+        LEFT JOIN (SELECT * FROM campaigns WHERE client_id = {client:String}) AS c
+            ON c.campaign_id = e.campaign_id
         GROUP BY campaign_id
     )
 SELECT
-    m.campaign_id AS campaign_id,
-    m.measure AS measure,
-    m.number AS period,
-    m.first_day AS first_day,
-    m.last_day AS last_day,
-    countIf(m.live) + countIf(m.machine AND m.measure = 'uk') AS calls,
-    countIf(m.live AND (m.wait_us IS NULL OR m.wait_us > m.within_us)) AS abandoned,
-    if(calls = 0, NULL, abandoned / calls) AS rate,
-    any(m.share) AS limit,
-    abandoned <= toDecimal64(limit, 6) * calls AS compliant
+    campaign_id,
+    measure,
+    if(measure = 'uk',
+       row_number() OVER (PARTITION BY campaign_id, measure ORDER BY first_day)::Int64,
+       m.number::Int64) AS period,
+    first_day,
+    last_day,
+    if(measure = 'uk', (m.persons + m.connected * m.known) / m.known, m.live::Float64) AS calls,
+    if(measure = 'uk', m.persons / m.known, m.late::Float64) AS abandoned,
+    abandoned / calls AS rate,
+    m.share AS limit,
+    if(measure = 'uk', m.persons <= toDecimal64(limit, 6) * (m.persons + m.connected * m.known),
+       m.late <= toDecimal64(limit, 6) * m.live) AS compliant
 FROM
 (
     SELECT
         e.campaign_id AS campaign_id,
-        e.live AS live,
-        e.machine AS machine,
-        e.wait_us AS wait_us,
         term.1 AS measure,
-        term.2 AS share,
-        round(term.3 * 1e6) AS within_us,
-        term.4 AS days,
-        if(measure = 'uk', 0, intDiv(greatest(0, dateDiff('day', b.first_day, e.day)), days)) AS before,
-        if(measure = 'uk', e.day, b.first_day + before * days) AS first_day,
-        first_day + days - 1 AS last_day,
-        if(measure = 'uk', greatest(0, dateDiff('day', b.first_day, e.day)), before) + 1 AS number
+        any(term.2) AS share,
+        intDiv(greatest(0, dateDiff('day', b.first_day, e.day)), greatest(1, term.4)) AS before,
+        before + 1 AS number,
+        if(measure = 'uk', e.day, (b.first_day + before * term.4)::Date) AS first_day,
+        first_day + any(term.4) - 1 AS last_day,
+        countIf(e.live) AS live,
+        countIf(e.live AND (e.wait_us IS NULL OR e.wait_us > round(term.3 * 1e6))) AS late,
+        countIf(e.live AND e.outcome = 'connected') AS connected,
+        countIf(e.live AND e.outcome = 'abandoned') AS dropped,
+        countIf(e.live AND e.outcome = 'connected' AND e.unknown) AS unknown_connected,
+        countIf(e.live AND e.outcome = 'abandoned' AND e.unknown) AS unknown_dropped,
+        countIf(NOT e.live AND e.outcome = 'connected' AND e.unknown) AS machines,
+        greatest(1, unknown_connected + machines) AS known,
+        -- Those abandoned who were persons, times `known`, so that it is whole.
+        dropped * known - unknown_dropped * machines AS persons
     FROM ended AS e
     INNER JOIN begun AS b ON b.campaign_id = e.campaign_id
-    LEFT JOIN (SELECT * FROM campaigns WHERE client_id = {client:String}) AS c
-        ON c.campaign_id = e.campaign_id
     ARRAY JOIN arrayConcat(
         [('us', 0.03, 2.0, 30), ('uk', 0.03, 2.0, 1)],
-        if(c.contract_limit > 0,
-           [('contract', c.contract_limit, c.contract_connect_seconds, c.contract_period_days)], []))
+        if(b.contract_limit > 0,
+           [('contract', b.contract_limit, b.contract_connect_seconds, b.contract_period_days)], []))
         AS term
+    GROUP BY campaign_id, measure, before, first_day
 ) AS m
-GROUP BY campaign_id, measure, period, first_day, last_day
-HAVING calls > 0;
+WHERE if(measure = 'uk', m.persons + m.connected > 0, m.live > 0);
 
 -- Agents' logged-in time, divided among calls without a rest: each state belongs to its call, one
 -- without a call to the agent's next call of the same login, and what comes after the last call of a

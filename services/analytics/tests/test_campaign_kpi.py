@@ -135,7 +135,7 @@ def test_the_uk_estimate_without_machine_detection(warehouse: Warehouse) -> None
         elif number >= counts["dropped"] + counts["humans"]:
             told["disposition"] = "answering-machine"
         events += dialled(client, f"t{number}", by="UNKNOWN", **told)
-    assert warehouse.load("campaign-events", begun(client, machineDetection=False)) == []
+    assert warehouse.load("campaign-events", begun(client)) == []
     assert warehouse.load("attempt-events", events) == []
     [row] = measured(warehouse, client, "uk")
     assert row["rate"] == pytest.approx(rule["expected_rate"])
