@@ -41,6 +41,7 @@ MAX_DAYS: Final = 365
 MAX_SOURCE: Final = 500
 YEARS: Final = range(1900, 2101)
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_DAY_KEY: Final = re.compile(r"[a-z-]{1,16}")
 _INTERVAL: Final = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
 _US_PER_DAY: Final = 24 * HOUR
 
@@ -255,6 +256,8 @@ def _hours(spec: Mapping[str, Sequence[str]], where: str) -> r.Hours:
     days: dict[int, Intervals] = {}
     holidays: Intervals | None = None
     for key, texts in spec.items():
+        if not _DAY_KEY.fullmatch(key):
+            raise InvalidMessage(where, "has what is no day")
         intervals = _intervals(texts, f"{where}.{key}")
         if key == HOLIDAYS:
             holidays = intervals

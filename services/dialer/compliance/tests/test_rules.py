@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.dialer.compliance.book import campaign_hours, holidays_of, load_rulebook
+from eventkit.errors import InvalidMessage
+from services.dialer.compliance.book import campaign_hours, holidays_of, load_rulebook, parse_own
 from services.dialer.compliance.hours import DAY, HOUR, MINUTE, Week
 from services.dialer.compliance.place import places_of_key
 from services.dialer.compliance.rules import (
@@ -452,3 +453,51 @@ def test_a_rule_that_begins_is_waited_for_as_one_that_holds() -> None:
         own = (Jurisdiction("client", 1, (noon, rule)),)
         asked = Proposed(at, (paris,), "fixed", "survey", "power", "c", "k", b"n", own=own)
         assert decide(asked, [], EVERYWHERE_OPEN).until == expected
+
+
+# What somebody may send as rules.
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+NEARLY = st.fixed_dictionaries(
+    {"name": st.sampled_from(["it", "that", ""])},
+    optional={
+        "hours": st.dictionaries(
+            st.sampled_from(["mon", "mon-fri", "sat-mon", "holidays", "\ud800"]),
+            st.lists(st.sampled_from(["09:00-12:00", "12:00-24:00", "24:00-24:30"]), max_size=2),
+            max_size=2,
+        )
+        | ANYTHING,
+        "cap": st.fixed_dictionaries(
+            {"limit": st.integers(-1, 3)},
+            optional={"hours": st.integers(-1, 9000), "days": st.integers(0, 400)},
+        )
+        | ANYTHING,
+        "rest": st.fixed_dictionaries(
+            {"after": st.sampled_from(["refused", "abandoned", "x"])},
+            optional={"calendar_days": st.integers(0, 400), "hours": st.integers(0, 9000)},
+        ),
+        "valid_from": st.sampled_from(["2026-01-01", "0001-01-01", "9999-12-31", 5]),
+        "purposes": st.lists(st.sampled_from(["sales", "S"]), max_size=2) | ANYTHING,
+        "consent": st.just("required"),
+        "source": st.text(max_size=5),
+    },
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ANYTHING | st.lists(NEARLY, max_size=2), PROPOSED)
+def test_whatever_is_sent_as_rules_is_refused_or_can_be_asked(
+    content: object, proposed: Proposed
+) -> None:
+    try:
+        own = parse_own("client", 1, content)
+    except InvalidMessage:
+        return
+    answer = decide(replace(proposed, own=(own,)), [], SHIPPED)
+    assert answer.allowed == is_allowed(replace(proposed, own=(own,)), proposed.at, [], SHIPPED)
