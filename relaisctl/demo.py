@@ -4,9 +4,10 @@
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,13 +17,13 @@ import typer
 
 from eventkit.clock import SystemClock
 from eventkit.settings import load
-from relaisctl import clients, complaint_report, kpi, warehouse
+from relaisctl import clients, complaint_report, demo_campaign, kpi, warehouse
 from relaisctl.api_client import ApiClient, CrmClient, OrdersClient, Refusal
 from relaisctl.decisions import explain, replay_pool
 from relaisctl.errors import NOT_LOADED, explained
-from relaisctl.replay import anonymous_bank, desk, publish, sales, shift, stage
+from relaisctl.replay import anonymous_bank, desk, outbound, publish, sales, shift, stage
 from relaisctl.replay import cli as replay
-from relaisctl.show import Bars, Format, plain
+from relaisctl.show import Bars, Format, counts, plain
 from relaisctl.stack.errors import StackError
 from relaisctl.stack.settings import Environment
 from relaisctl.stack.stack import Stack, State
@@ -52,6 +53,7 @@ def demo(
     there = {row.name for row in stack.status() if row.state not in (State.STOPPED, State.DEAD)}
     try:
         _say("starting the local stack and the services")
+        os.environ.setdefault("RELAIS_CARRIER_SCENARIO", demo_campaign.SCENARIO)
         stack.start()
         if data:
             _replay(_files(data))
@@ -65,7 +67,10 @@ def demo(
             _wait_until_loaded(stack.addresses["kafka"])
             _say("agents write down what their calls were about, and take orders")
             written = asyncio.run(write_down(played.run, SEED))
-            _wait_until_counted(played.run, written.placed)
+            _wait_until(_WRITTEN, {"run": f"{played.run}-"}, written.calls + written.placed)
+            _say("a survey is dialled through the simulated carrier")
+            dialled = asyncio.run(demo_campaign.call_out(_routing(stack), ACTOR, SEED, played.run))
+            _wait_until(_DIALLED, asdict(dialled), dialled.attempts + dialled.completed_surveys)
         typer.echo(f"\nwritten down: {written.notes:,} notes of topics, offers and complaints")
         typer.echo(f"taken: {written.orders:,} orders, of which {written.placed:,} were placed")
         for company in shift.COMPANIES:
@@ -77,6 +82,7 @@ def demo(
             _print_kpis(company.client_id, company.name, begins, ends)
         typer.echo("\nComplaints, by client")
         complaint_report.complaints(by=complaint_report.By.CLIENT)
+        _print_campaign(dialled)
         client_id, call_id = _eventful(played.run)
         typer.echo(f"\nWhy a call went where it went: relaisctl explain {call_id}\n")
         explain.explain(call_id, client_id)
@@ -137,8 +143,10 @@ async def play_shift(
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What agents have written down: things of calls, and orders, with how many were placed."""
+    """What agents have written down: of how many calls, how many things, and orders, with how many
+    were placed."""
 
+    calls: int
     notes: int
     orders: int
     placed: int
@@ -190,7 +198,7 @@ async def write_down(run: str, seed: int) -> Written:
                 written = await writing
                 notes, orders, placed = notes + written[0], orders + written[1], placed + written[2]
                 progress.show(task, number, f"{number:,} of {len(calls):,} calls")
-    return Written(notes, orders, placed)
+    return Written(len(calls), notes, orders, placed)
 
 
 async def _ordered(
@@ -264,26 +272,29 @@ def _wait_until_loaded(kafka: str) -> None:
         raise typer.Exit(NOT_LOADED)
 
 
-def _wait_until_counted(run: str, placed: int) -> None:
-    """Until each answered call has its disposition in ClickHouse: the last thing of a call's that
-    crm's relay publishes, but for offers and complaints, which come at once behind it; and until
-    the orders that were placed are there."""
-    missing, since = -1, time.monotonic()
-    with warehouse.connected("call_outcomes") as clickhouse:
+# The last thing of a call's that crm's relay publishes is its disposition, but for offers and
+# complaints, which come at once behind it.
+_WRITTEN = """
+SELECT (SELECT count() FROM call_outcomes WHERE disposition != '' AND (client_id, call_id) IN (
+        SELECT client_id, call_id FROM calls WHERE answered AND startsWith(call_id, %(run)s)))
+    + (SELECT count() FROM orders WHERE placed AND startsWith(order_id, %(run)s))
+"""
+_DIALLED = """
+SELECT countIf(ended_at IS NOT NULL) + countIf(converted) FROM attempts
+WHERE campaign_id = %(campaign)s
+"""
+
+
+def _wait_until(query: str, parameters: dict[str, Any], wanted: int) -> None:
+    """Until so many of what a query counts are in ClickHouse."""
+    seen, since = -1, time.monotonic()
+    with warehouse.connected("attempts") as clickhouse:
         while True:
-            ((left,),) = clickhouse.execute(
-                "SELECT (SELECT count() FROM calls AS c LEFT ANTI JOIN"
-                " (SELECT client_id, call_id FROM call_outcomes WHERE disposition != '') AS o"
-                " USING (client_id, call_id)"
-                " WHERE c.answered AND startsWith(c.call_id, %(run)s))"
-                " + %(placed)s"
-                " - (SELECT count() FROM orders WHERE placed AND startsWith(order_id, %(run)s))",
-                {"run": f"{run}-", "placed": placed},
-            )
-            if left == 0:
+            ((found,),) = clickhouse.execute(query, parameters)
+            if found >= wanted:
                 return
-            if left != missing:
-                missing, since = left, time.monotonic()
+            if found != seen:
+                seen, since = found, time.monotonic()
             elif time.monotonic() - since > PATIENCE_S:
                 typer.echo("a relay or the loader stands: see relaisctl status", err=True)
                 raise typer.Exit(NOT_LOADED)
@@ -295,6 +306,20 @@ def _print_kpis(client_id: str, title: str, begins: date, ends: date) -> None:
     of_desks = (kpi.By.TOPIC, kpi.By.PRODUCT) if client_id in desk.DESKS else ()
     for by in (kpi.By.QUEUE, *of_desks, kpi.By.ALL):
         kpi.kpi(client_id, begins.isoformat(), (ends + timedelta(days=1)).isoformat(), by)
+
+
+def _company(client_id: str) -> shift.Company:
+    return next(company for company in shift.COMPANIES if company.client_id == client_id)
+
+
+def _print_campaign(dialled: demo_campaign.Dialled) -> None:
+    typer.echo("\nA survey by telephone, dialled by ourselves\n")
+    plain(dialled, Format.TABLE)
+    today = datetime.now(ZoneInfo(_company(outbound.CLIENT).time_zone)).date()
+    begins, ends = (today + timedelta(days=days) for days in (-1, 1))
+    kpi.kpi(outbound.CLIENT, begins.isoformat(), ends.isoformat(), kpi.By.CAMPAIGN)
+    typer.echo("\nWhy one of these calls was allowed\n")
+    counts(asyncio.run(demo_campaign.why(dialled.campaign)))
 
 
 def _say(line: str) -> None:

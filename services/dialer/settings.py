@@ -63,7 +63,8 @@ class CarrierSettings(Settings):
     carrier_journal: str = "carrier.sqlite3"
     """RELAIS_CARRIER_JOURNAL: the file of what was dialled and what became of it."""
     carrier_scenario: str | None = None
-    """RELAIS_CARRIER_SCENARIO: a file that says what called numbers do; unset: the shipped one."""
+    """RELAIS_CARRIER_SCENARIO: a file that says what called numbers do, or a shipped one's name:
+    `default` (unset), `brisk`."""
     carrier_seed: int = 1
     """RELAIS_CARRIER_SEED: the same seed, the same fates."""
     carrier_speed: float | None = Field(None, gt=0, le=1000)

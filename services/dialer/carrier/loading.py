@@ -9,17 +9,20 @@ from pydantic import TypeAdapter, ValidationError
 from eventkit.errors import InvalidMessage
 from services.dialer.carrier.scenario import Scenario
 
-DEFAULT = Path(__file__).with_name("default.yaml")
+SHIPPED = {path.stem: path for path in Path(__file__).parent.glob("*.yaml")}
+DEFAULT = SHIPPED["default"]
 _SCENARIO = TypeAdapter(Scenario)
 
 
 def load_scenario(path: Path | None = None, speed: float | None = None) -> Scenario:
-    """path: None: the one that is shipped. speed: instead of the file's.
+    """path: of a file, or the name of one that is shipped: `default`, `brisk`. speed: instead of
+    the file's.
 
     Raises InvalidMessage with the field at fault, and OSError.
     """
     try:
-        data = yaml.safe_load((path or DEFAULT).read_text())
+        file = SHIPPED.get(str(path), path) or DEFAULT
+        data = yaml.safe_load(file.read_text())
         scenario = _SCENARIO.validate_python(data)
         return scenario if speed is None else replace(scenario, speed=speed)
     except yaml.YAMLError as error:

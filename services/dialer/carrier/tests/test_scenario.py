@@ -27,6 +27,11 @@ def test_the_shipped_one() -> None:
     assert load_scenario(speed=20).speed == 20
 
 
+def test_a_shipped_one_by_its_name() -> None:
+    assert load_scenario(Path("default")) == load_scenario()
+    assert load_scenario(Path("brisk")).talk.median_s < load_scenario().talk.median_s / 10
+
+
 def test_another_one(tmp_path: Path) -> None:
     scenario = load(
         tmp_path,
