@@ -358,16 +358,23 @@ def cannot_end_within(reading: Reading, expected_remaining_live: float) -> bool:
     return Fraction(reading.abandoned) > _exact(reading.limit) * (Fraction(reading.live) + expected)
 
 
+UNKNOWN_DAY: Final = 200
+"""Live answers of a day, where no day is over yet: what a handful of agents has at least. Without
+it the first call of a campaign that is abandoned would be more than its period could ever bear."""
+
+
 def expected_remaining_live(days: Days, today: date, last_day: date) -> float:
-    """A forecast by the days so far: today's and those to come, each as the mean of the last seven
-    that had calls, today left out unless it is the only one."""
-    before = [day for day in sorted(days) if day < today and days[day].live][-7:]
-    known = before or [day for day in days if day <= today and days[day].live]
+    """A forecast by the days so far: today's rest and each day to come, by the mean of the last
+    seven days that had calls, and by how many of the days since then had some.
+
+    On the first day as many are still to come as came, and at least UNKNOWN_DAY.
+    """
+    so_far = days.get(today, NOTHING).live
+    to_come = max((last_day - today).days, 0)
+    known = [day for day in sorted(days) if day < today and days[day].live][-7:]
     if not known:
-        return 0.0
+        a_day = max(so_far, UNKNOWN_DAY)
+        return a_day + a_day * to_come
     mean = sum(days[day].live for day in known) / len(known)
-    # Calls fall on as many of the days to come as of those that were.
-    span = max((today - known[0]).days, 1)
-    share = min(len(before) / span, 1.0) if before else 1.0
-    rest_of_today = max(mean - days.get(today, NOTHING).live, 0.0)
-    return rest_of_today + mean * share * max((last_day - today).days, 0)
+    share = len(known) / (today - known[0]).days
+    return max(mean - so_far, 0.0) + mean * share * to_come

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from services.dialer.measure.measure import (
     BUCKETS,
     NOTHING,
+    UNKNOWN_DAY,
     Contract,
     Counts,
     Ended,
@@ -303,9 +304,10 @@ def test_it_cannot_if_and_only_if_it_does_not_with_nobody_abandoned(
 
 def test_what_is_still_to_come_by_what_came() -> None:
     last = date(2026, 1, 30)
-    assert expected_remaining_live({}, FIRST, last) == 0
     # The first day says only how many have come by now.
-    assert expected_remaining_live({FIRST: day(100, 0)}, FIRST, last) == 29 * 100
+    assert expected_remaining_live({}, FIRST, last) == 30 * UNKNOWN_DAY
+    assert expected_remaining_live({FIRST: day(100, 0)}, FIRST, last) == 30 * UNKNOWN_DAY
+    assert expected_remaining_live({FIRST: day(400, 0)}, FIRST, last) == 30 * 400
     ten = days_of((9, 100, 0))
     today = date(2026, 1, 10)
     assert expected_remaining_live(ten, today, last) == 21 * 100
@@ -315,3 +317,19 @@ def test_what_is_still_to_come_by_what_came() -> None:
     sparse = {FIRST + timedelta(days=each): day(100, 0) for each in range(0, 14, 2)}
     found = expected_remaining_live(sparse, date(2026, 1, 15), last)
     assert found == pytest.approx(100 + 100 / 2 * 15)
+
+
+def test_the_first_call_of_a_campaign_does_not_end_its_period() -> None:
+    days = {FIRST: day(1, 1)}
+    for reading in standing(days, FIRST, FIRST, in_uk=True).readings:
+        remaining = expected_remaining_live(days, FIRST, reading.last_day)
+        assert not cannot_end_within(reading, remaining)
+    # All of 22: too many for the day, and not yet for the period.
+    days = {FIRST: day(22, 22)}
+    us, uk_day = standing(days, FIRST, FIRST, in_uk=True).readings
+    assert cannot_end_within(uk_day, expected_remaining_live(days, FIRST, FIRST))
+    assert not cannot_end_within(us, expected_remaining_live(days, FIRST, us.last_day))
+    later = FIRST + timedelta(days=1)
+    us, _ = standing(days, FIRST, later, in_uk=True).readings
+    assert cannot_end_within(us, 22 * 29)
+    assert not cannot_end_within(us, 22 * 33)
