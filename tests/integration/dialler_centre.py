@@ -7,10 +7,11 @@ at any time of the day.
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -66,24 +67,34 @@ def scenario(path: Path, **more: Any) -> Path:
         "talk": s(1.5),
         "machine_talk": s(0.5),
         "message": s(0.5),
+        "fates": {number(index): "human" for index in HUMANS},
     }
     path.write_text(json.dumps(data | more))
     return path
 
 
-def number(index: int, now: datetime | None = None) -> str:
-    """In E.164, for an index below 7,000,000; the same one for the same index within a test."""
-    now = now or datetime.now(UTC)
+HUMANS = range(9_000, 9_100)
+"""Numbers at which a person always answers."""
+
+
+def number(index: int) -> str:
+    """In E.164, for an index below 7,000,000; always the same one in a process."""
+    return f"{_prefix()}{2_340_000 + index}"
+
+
+@cache
+def _prefix() -> str:
+    now = datetime.now(UTC)
     for zone, area in _AREAS.items():
         if _OPENS <= now.astimezone(ZoneInfo(zone)).hour < _CLOSES:
-            return f"+1{area}{2_340_000 + index}"
+            return f"+1{area}"
     # An hour a day nobody in America may be called.
-    return f"+91982{1_000_000 + index}"
+    return "+91982"
 
 
 @dataclass
 class Dialled:
-    """One client. started and ended: attempts by their id, from attempt-events."""
+    """One client, its pool, and where everything is."""
 
     client_id: str
     pool_id: str
@@ -93,6 +104,7 @@ class Dialled:
     routing: str
     kafka: str
     headers: dict[str, str] = field(repr=False)
+    agent_ids: list[str] = field(default_factory=list)
 
     async def ask(self, method: str, url: str, body: Any = None) -> dict[str, Any]:
         answer = await self.http.request(method, url, json=body, headers=self.headers)
@@ -102,14 +114,19 @@ class Dialled:
 
     async def agents(self, count: int, **settings: Any) -> None:
         """Log in and wait for calls; without work after a call."""
-        pool = {"pool_id": self.pool_id}
         base = f"{self.routing}/v1"
         await self.ask("PUT", f"{base}/pools/{self.pool_id}", {"wrap_up_seconds": -1} | settings)
         await self.ask("PUT", f"{base}/pools/{self.pool_id}/queues/{self.client_id}/{QUEUE}", {})
         for index in range(count):
-            agent = f"{base}/agents/{self.pool_id}-{index}"
-            await self.ask("POST", f"{agent}/logged-in", pool)
-            await self.ask("POST", f"{agent}/available", pool)
+            agent_id = f"{self.pool_id}-{index}"
+            await self.report_agent(agent_id, "logged-in")
+            await self.report_agent(agent_id, "available")
+            self.agent_ids.append(agent_id)
+
+    async def report_agent(self, agent_id: str, what: str, **more: str) -> None:
+        """As the agent's desktop does."""
+        url = f"{self.routing}/v1/agents/{agent_id}/{what}"
+        await self.ask("POST", url, {"pool_id": self.pool_id} | more)
 
     async def campaign(self, campaign_id: str, **more: Any) -> None:
         """A survey that tries each lead once and stops when none is left."""
@@ -131,11 +148,19 @@ class Dialled:
         }
         await self.ask("PUT", f"{self.dialer}/campaigns/{campaign_id}", body | more)
 
-    async def leads(self, campaign_id: str, indexes: range) -> dict[str, int]:
+    async def until(self, condition: Callable[[], Awaitable[Any]], seconds: float = 30) -> Any:
+        """What it gives, once that is something."""
+        deadline = time.monotonic() + seconds
+        while not (found := await condition()):
+            assert time.monotonic() < deadline, "waited in vain"
+            await asyncio.sleep(0.2)
+        return found
+
+    async def leads(self, campaign_id: str, indexes: range, **more: Any) -> dict[str, int]:
         """A lead for each index's number; their ids."""
         found = {}
         for index in indexes:
-            body = {"campaign_id": campaign_id, "numbers": [number(index)]}
+            body = {"campaign_id": campaign_id, "numbers": [number(index)]} | more
             answer = await self.ask("POST", f"{self.dialer}/leads", body)
             found[answer["lead_id"]] = index
         return found

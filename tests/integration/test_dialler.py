@@ -9,9 +9,10 @@ import pytest
 from relais.attempts.v1 import events_pb2 as a
 from relais.attempts.v1.events_pb2 import AttemptEvent
 
+from eventkit.clock import SystemClock, rfc3339
 from relaisctl.stack import Stack
 from tests.integration.conftest import Engines
-from tests.integration.dialler_centre import PROCESSES, dialled, number, scenario
+from tests.integration.dialler_centre import HUMANS, PROCESSES, dialled, number, scenario
 
 LEADS, AGENTS = 300, 12
 WITHIN_US = 2_000_000
@@ -41,7 +42,7 @@ def check(attempts: dict[str, list[AttemptEvent]]) -> Counter[int]:
         if "abandoned" in kinds:
             told = next(each for each in events if each.HasField("abandoned")).abandoned
             assert told.message_played, id
-        if "greeting_ended" in kinds:
+        if "greeting_ended" in kinds and events[0].started.mode != "message":
             results_of_live = (a.RESULT_CONNECTED, a.RESULT_ABANDONED, a.RESULT_HUNG_UP)
             assert ended.result in results_of_live, f"{id}: {ended}"
         assert events[0].started.allowed_by, id
@@ -112,3 +113,122 @@ async def test_who_is_put_on_the_list_is_not_called_from_then_on(
         assert set(held) == set(forbidden) - called
         assert set(held.values()) == {"crm.do-not-call-list/ours"}
         assert called | set(held) == set(leads)
+
+
+def of_lead(attempts: dict[str, list[AttemptEvent]], lead_id: str) -> list[AttemptEvent]:
+    """The events of its attempts that have ended."""
+    return [
+        each
+        for events in attempts.values()
+        if events[0].origin.lead_id == lead_id and events[-1].HasField("ended")
+        for each in events
+    ]
+
+
+@pytest.mark.timeout(120)
+async def test_an_agent_looks_first_and_is_the_one_who_is_connected(
+    stack: Engines, running: Stack
+) -> None:
+    async with dialled(running, stack.kafka, "dialler-preview") as centre:
+        await centre.agents(1)
+        [agent] = centre.agent_ids
+        await centre.campaign("preview", mode="preview")
+        [skipped, lead] = await centre.leads("preview", HUMANS[:2])
+        await centre.start("preview")
+
+        async def shown() -> str:
+            path = f"{centre.dialer}/leads?status=previewed&agent_id={agent}"
+            return "".join(each["lead_id"] for each in (await centre.ask("GET", path))["items"])
+
+        first = await centre.until(shown)
+        assert not await centre.attempts(), "nobody is called before the agent says so"
+        path = f"{centre.dialer}/leads/{first}/preview"
+        await centre.ask("POST", f"{path}/skip", {"agent_id": agent, "reason": "wrong-language"})
+        [second] = {skipped, lead} - {first}
+        assert await centre.until(shown) == second
+        await centre.report_agent(agent, "on-call")
+        path = f"{centre.dialer}/leads/{second}/preview"
+        await centre.ask("POST", f"{path}/accept", {"agent_id": agent})
+
+        async def ended() -> list[AttemptEvent]:
+            return of_lead(await centre.attempts(), second)
+
+        events = await centre.until(ended)
+        assert events[0].started.mode == "preview"
+        assert events[0].started.agent_id == agent
+        assert events[-1].ended.result == a.RESULT_CONNECTED
+        assert events[-1].ended.agent_id == agent
+        assert not of_lead(await centre.attempts(), first)
+        assert not await centre.calls(), "routing has nothing to decide"
+
+
+@pytest.mark.timeout(120)
+async def test_who_has_promised_to_call_is_the_one_who_is_connected(
+    stack: Engines, running: Stack
+) -> None:
+    async with dialled(running, stack.kafka, "dialler-promise") as centre:
+        await centre.agents(3)
+        promising = centre.agent_ids[1]
+        await centre.report_agent(promising, "on-break", reason="lunch")
+        await centre.campaign("promise", mode="progressive", stop_when_exhausted=False)
+        later = SystemClock().now_us() + 3_600_000_000
+        [promised] = await centre.leads("promise", HUMANS[10:11], due_at=rfc3339(later))
+        window = {"from_at": rfc3339(later - 3_601_000_000), "until_at": rfc3339(later)}
+        body = window | {"agent_id": promising}
+        await centre.ask("POST", f"{centre.dialer}/leads/{promised}/callback", body)
+        await centre.start("promise")
+        [other] = await centre.leads("promise", HUMANS[11:12])
+
+        async def ended(lead_id: str) -> list[AttemptEvent]:
+            return of_lead(await centre.attempts(), lead_id)
+
+        events = await centre.until(lambda: ended(other))
+        assert events[-1].ended.result == a.RESULT_CONNECTED
+        assert not await ended(promised), "others are free, and it is not theirs"
+        await centre.report_agent(promising, "available")
+        events = await centre.until(lambda: ended(promised))
+        assert events[-1].ended.agent_id == promising
+        assert events[0].started.agent_id == promising
+        lead = await centre.ask("GET", f"{centre.dialer}/leads/{promised}")
+        assert lead["callback"] is None, "the promise is kept"
+
+
+@pytest.mark.timeout(120)
+async def test_a_message_needs_no_agents(stack: Engines, running: Stack) -> None:
+    async with dialled(running, stack.kafka, "dialler-message") as centre:
+        await centre.campaign(
+            "message",
+            purpose="information",
+            mode="message",
+            pool_id=None,
+            queue_id=None,
+            questionnaire_id=None,
+            abandonment_message=None,
+            information_message="closed-on-friday",
+            machine_message="closed-on-friday",
+            on_machine="leave-message",
+            calls_per_second=20,
+            max_calls=10,
+        )
+        await centre.leads("message", range(2_000, 2_030))
+        people = await centre.leads("message", HUMANS[20:30])
+        await centre.start("message")
+        assert await centre.stopped("message", 60) == "exhausted"
+        attempts = await centre.attempts()
+        results = check(attempts)
+        assert len(attempts) == 40
+        assert results[a.RESULT_VOICEMAIL] > 0
+        for lead in people:
+            [*_, end] = of_lead(attempts, lead)
+            assert end.ended.result in (a.RESULT_DELIVERED, a.RESULT_HUNG_UP)
+        assert results[a.RESULT_DELIVERED] > 5
+        assert not await centre.calls()
+        out = 0
+        for _, change in sorted(
+            (each.meta.occurred_at.ToMicroseconds(), 1 if each.HasField("started") else -1)
+            for events in attempts.values()
+            for each in events
+            if each.HasField("started") or each.HasField("ended")
+        ):
+            out += change
+            assert out <= 10
