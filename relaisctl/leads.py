@@ -116,16 +116,16 @@ def import_file(
     """
     summary = Summary(client, campaign, list_id, str(path), dry_run)
     summary.rejects = None if rejects is None else str(rejects)
-    plan = {
-        "campaign_id": campaign,
-        "list_id": list_id,
-        "columns": columns_given(columns or []),
-        "country": country,
-        "priority": priority,
-        "duplicates": duplicates,
-        "scope": scope,
-    }
     with explained(), ExitStack() as stack:
+        plan = {
+            "campaign_id": campaign,
+            "list_id": list_id,
+            "columns": columns_given(columns or []),
+            "country": country,
+            "priority": priority,
+            "duplicates": duplicates,
+            "scope": scope,
+        }
         try:
             size = path.stat().st_size
             file = stack.enter_context(path.open("rb"))
