@@ -4,6 +4,8 @@ SIGTERM. carrier is the simulator of one; where there is a real one, nothing of 
 import sys
 from functools import partial
 
+import grpc
+
 from eventkit import telemetry
 from eventkit.deadletter import DeadLetters
 from eventkit.process import ended, health, on_signal, opened, run_relay, run_together, serve_edges
@@ -12,29 +14,40 @@ from eventkit.settings import load
 from eventkit.timers import TimerWorker
 from services.dialer.clients import clients as registered_clients
 from services.dialer.dispositions.stream import make_consumer
+from services.dialer.feeding import Feeding
+from services.dialer.leads.winback import CrmCustomers
 from services.dialer.service import TIMED, Dialer
 from services.dialer.settings import ApiSettings, CarrierSettings, RelaySettings, WorkerSettings
 
 API, RELAY, WORKER, CARRIER = "dialer-api", "dialer-relay", "dialer-worker", "dialer-carrier"
 MIGRATIONS = "services.dialer:migrations"
 DAY_S = 86_400.0
+PREVIEW_S = 20.0
+"""So long crm may take for a preview's numbers."""
 
 
 async def run_api(settings: ApiSettings) -> None:
     """Answer HTTP and gRPC."""
     from services.dialer.api import MAX_BODY, make_api
+    from services.dialer.compliance.book import load_rulebook
+    from services.dialer.dialling.crm import Crm
+    from services.dialer.oversight.service import Oversight
     from services.dialer.rpc import services
 
     async with (
         opened(settings.postgres, MIGRATIONS, settings.dialer_connections, settings) as on,
         registered_clients(settings.kafka) as clients,
+        CrmCustomers(settings.crm_http, settings.callers(), on.store.clock) as customers,
+        grpc.aio.insecure_channel(settings.crm_grpc) as channel,
     ):
         dialer = Dialer.over(on.store)
+        crm = Crm(channel, settings.callers(), on.store.clock, PREVIEW_S)
+        oversight = Oversight(on.store, dialer.campaigns, clients.get, load_rulebook(), crm)
         await serve_edges(
             on,
             settings.callers(),
             clients.known,
-            partial(make_api, dialer),
+            partial(make_api, dialer, oversight, customers),
             services(dialer),
             host=settings.dialer_host,
             http_port=settings.dialer_http_port,
@@ -44,7 +57,8 @@ async def run_api(settings: ApiSettings) -> None:
 
 
 async def run_worker(settings: WorkerSettings) -> None:
-    """Dial, or stand by for the one that does; fire timers, hear what crm says of calls."""
+    """Dial, or stand by for the one that does; fire timers, hear what crm says of calls,
+    ask it for win-back campaigns' leads."""
     from services.dialer.dialling.process import dialling
 
     async with (
@@ -52,6 +66,7 @@ async def run_worker(settings: WorkerSettings) -> None:
         Producer(settings.kafka, client_id=WORKER) as producer,
         registered_clients(settings.kafka) as clients,
         dialling(settings, on, clients.get) as worker,
+        CrmCustomers(settings.crm_http, settings.callers(), on.store.clock) as customers,
     ):
         dialer = Dialer.over(on.store)
         consumer = make_consumer(
@@ -62,15 +77,18 @@ async def run_worker(settings: WorkerSettings) -> None:
             group_instance=settings.group_instance,
         )
         timers = TimerWorker(on.store, TIMED, keep_s=settings.dialer_commands_days * DAY_S)
+        feeding = Feeding(dialer, customers)
 
         def stop() -> None:
+            feeding.stop()
             worker.stop()
             consumer.stop()
             timers.stop()
 
         on_signal(stop)
         async with health(settings, [worker, consumer, timers]):
-            await run_together([worker.run(), consumer.run(), timers.run()], stop)
+            running = [worker.run(), consumer.run(), timers.run(), feeding.run()]
+            await run_together(running, stop)
 
 
 def main(arguments: list[str]) -> int:

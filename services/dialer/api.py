@@ -11,6 +11,9 @@ from services.dialer.attempts import api as attempts
 from services.dialer.campaigns import api as campaigns
 from services.dialer.dispositions import api as dispositions
 from services.dialer.leads import api as leads
+from services.dialer.leads.winback import CrmCustomers
+from services.dialer.oversight import api as oversight_api
+from services.dialer.oversight.service import Oversight
 from services.dialer.service import Dialer
 
 MAX_BODY = 4 << 20
@@ -19,14 +22,17 @@ MAX_BODY = 4 << 20
 
 def make_api(
     dialer: Dialer,
+    oversight: Oversight,
+    customers: CrmCustomers,
     callers: Callers,
     known_client: Callable[[str], Awaitable[bool]],
     check: Callable[[], Awaitable[None]],
     index: Index,
 ) -> FastAPI:
-    """The ASGI application. check: raises Unavailable while an engine does not answer.
+    """The ASGI application. customers: crm's, for win-back.
 
-    known_client, index: as in eventkit.http.make_app.
+    check: raises Unavailable while an engine does not answer. known_client, index: as in
+    eventkit.http.make_app.
     """
     api = make_app(
         "Relais dialer", "1", callers, known_client, max_body=MAX_BODY, checks=[check], index=index
@@ -35,7 +41,8 @@ def make_api(
         campaigns.router(dialer.campaigns),
         attempts.router(dialer.attempts),
         dispositions.router(dialer.dispositions),
-        leads.router(dialer.leads),
+        leads.router(dialer.leads, customers),
+        oversight_api.router(oversight),
     ):
         api.include_router(router)
     return api

@@ -344,6 +344,8 @@ def _check_limits(settings: Settings) -> None:
     if contract is not None:
         _above("contract.limit", contract.limit, LIMIT)
         _above("contract.connect_seconds", contract.connect_seconds, CONNECT_SECONDS)
+        if Decimal(str(contract.connect_seconds)) % Decimal("0.1"):
+            raise Invalid("contract.connect_seconds", "must be whole tenths: so waits are counted")
         _within("contract.period_days", contract.period_days, 1, 366)
     _above("target_abandonment", settings.target_abandonment, settings.limit)
 

@@ -78,12 +78,15 @@ class Judging:
                     key: rules for key, rules in self._of_campaign.items() if key[0] != client_id
                 }
 
-    async def begin(self, tx: Transaction, proposals: Sequence[Proposal]) -> "Judge":
-        """Locks all that these calls are about, until the transaction ends."""
+    async def begin(
+        self, tx: Transaction, proposals: Sequence[Proposal], *, lock: bool = True
+    ) -> "Judge":
+        """Locks all that these calls are about, until the transaction ends. lock: False where
+        nothing is going to be dialled."""
         await self.look(tx.connection, sorted({each.client_id for each in proposals}))
         proposed = [await self._proposed(each) for each in proposals]
         wanted = [Wanted(each.client_id, each.number_key, each.customer_key) for each in proposed]
-        if wanted:
+        if wanted and lock:
             await store.lock(tx.connection, wanted)
         history = await store.read_history(tx.connection, wanted, tx.now)
         return Judge(tx, self._rulebook, proposed, history)

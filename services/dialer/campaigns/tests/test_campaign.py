@@ -278,6 +278,10 @@ WRONG: dict[str, tuple[str, p.Settings]] = {
         "contract.connect_seconds",
         replace(SALES, contract=p.Contract(0.03, 3.0)),
     ),
+    "a contract that cannot be judged": (
+        "contract.connect_seconds",
+        replace(SALES, contract=p.Contract(0.03, 1.25)),
+    ),
     "a period of nothing": (
         "contract.period_days",
         replace(SALES, contract=p.Contract(0.03, period_days=0)),
