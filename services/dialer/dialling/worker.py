@@ -637,22 +637,23 @@ class _Session:
         async with self.events.reading() as connection:
             rows = await attempts.open_attempts(connection, now - DOUBT_AFTER)
         all_of_them = now - self.looked_into >= LOOK_INTO
-        if all_of_them:
-            self.looked_into = now
         wanted: dict[CallKey, Mapping[str, Any]] = {}
         for row in rows:
             key = CallKey(row["client_id"], row["attempt_id"])
             out = self.calls.outs.get(key.stream_id)
             if all_of_them or out is None or key in self.doubted or key in self.over_since:
                 wanted[key] = row
+        keys = list(wanted)
+        for first in range(0, len(keys), 1_000):
+            await self._settle(keys[first : first + 1_000], wanted, now)
+        # Not before: while the carrier does not answer, they are still in doubt.
+        if all_of_them:
+            self.looked_into = now
         self.doubted = {
             key: since
             for key, since in self.doubted.items()
             if key not in wanted and time.monotonic() - since < 2 * RECOVER_S
         }
-        keys = list(wanted)
-        for first in range(0, len(keys), 1_000):
-            await self._settle(keys[first : first + 1_000], wanted, now)
 
     async def _settle(
         self, keys: Sequence[CallKey], rows: Mapping[CallKey, Mapping[str, Any]], now: int
