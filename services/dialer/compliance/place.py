@@ -127,15 +127,12 @@ def places_with(by_number: Place, address: Address | None) -> tuple[Place, ...]:
         return (by_number,)
     if not by_number.country:
         return (by_address,)
-    if by_number.country == by_address.country:
-        if not by_number.region:
-            return (by_address,)
-        if not by_address.region:
-            return (by_number,)
-        if by_number.region == by_address.region:
-            # The same state: the narrower of the two, if one is, as to zones.
-            both = [zone for zone in by_number.zones if zone in by_address.zones]
-            return (Place(by_number.country, by_number.region, tuple(both) or by_number.zones),)
+    regions = {by_number.region, by_address.region} - {""}
+    if by_number.country == by_address.country and len(regions) < 2:
+        # They may well mean the same place: it lies where both say.
+        zones = tuple(zone for zone in by_number.zones if zone in by_address.zones)
+        if zones:
+            return (Place(by_number.country, "".join(regions), zones),)
     return tuple(sorted((by_number, by_address), key=_key))
 
 

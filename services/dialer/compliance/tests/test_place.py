@@ -98,6 +98,18 @@ def test_by_the_address(address: Address, place: Place) -> None:
         pytest.param("+18005550123", Address("US", "NY"), "US-NY", id="the number says little"),
         pytest.param("+33639980123", Address("FR", "", "67000"), "FR-67", id="a mobile at home"),
         pytest.param("+33639980123", Address("GB"), "FR GB", id="a mobile abroad"),
+        pytest.param(
+            "+61255500000",
+            Address("AU", "NSW"),
+            "AU-NSW@Australia/Sydney",
+            id="a region of which nobody knows the zones",
+        ),
+        pytest.param(
+            "+74951234567", Address("RU"), "RU@Europe/Moscow", id="the address says little"
+        ),
+        pytest.param(
+            "+18504320123", Address("US", "FL"), "US-FL@America/Chicago", id="west in the state"
+        ),
         pytest.param("+881612345678", Address("FR", "", "75001"), "FR-75", id="a satellite's"),
         pytest.param("+33639980123", Address("XX"), "FR", id="an address that is none"),
         pytest.param("+881612345678", None, "", id="nowhere"),
