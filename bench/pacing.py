@@ -387,6 +387,9 @@ class Field:
         self._played = 0
         self._began = time.monotonic()
 
+    def close(self) -> None:
+        self._pool.shutdown()
+
     def play(self, runs: Sequence[Run]) -> list[Played]:
         played = []
         for run, result in zip(runs, self._pool.map(Run.play, runs), strict=True):
@@ -405,10 +408,10 @@ class Field:
 def oracle(arena: Field, case: str, agents: int, seconds: float, seeds: Sequence[int]) -> Row:
     best: Row | None = None
     for form, low, high in (
-        ("lines for each idle agent", 1.0, 16.0),
-        ("lines for each agent", 1.0, 6.0),
+        ("lines for each idle agent", 1.0, 12.0),
+        ("lines for each agent", 1.0, 4.0),
     ):
-        for _ in range(9):
+        for _ in range(8):
             ratio = 0.5 * (low + high)
             runs = [Run(agents, case, seconds, seed, form, ratio) for seed in seeds]
             row = Row(case, agents, "oracle", arena.play(runs), f"{ratio:.2f} {form}")
@@ -476,6 +479,7 @@ def main() -> None:
                 rows.append(figures)
                 if args.format == "table":
                     print("\r" + line(figures), flush=True)
+    arena.close()
     if args.format == "json":
         json.dump(rows, sys.stdout, indent=2)
         print()

@@ -3,7 +3,7 @@
 Everything is forgotten by and by, so that a drift or a jump is followed. A new one is cautious: it
 expects that most people answer and that agents stay busy long. Pure: it is told what happened, in
 the order in which it is heard of, and the same tale gives the same figures, so that it can be
-rebuilt from attempts on record: a microsecond or two for each part of it.
+rebuilt from attempts on record: some microseconds for each part of it.
 """
 
 from services.dialer.pacing.durations import Durations
@@ -11,10 +11,10 @@ from services.dialer.pacing.share import Share
 
 SECOND = 1_000_000
 PRIOR_ANSWERS = 0.6
-TRUSTED = 0.4
-"""The share of answers counts as at least so much of its long-run figure. A carrier that loses all
-calls without saying so looks like people who do not answer: it must not be flooded meanwhile, since
-all of it would be answered when it works again."""
+TOO_FEW = 1 / 3
+"""Of the long-run share of answers: what falls below is believed the less, the further it falls. A
+carrier that loses all calls without saying so looks like people who do not answer; it must not be
+flooded, since people answer at once when it works again."""
 
 
 class Learned:
@@ -56,8 +56,10 @@ class Learned:
 
     @property
     def answer_rate(self) -> float:
-        """Live answers for each call."""
-        return max(self.answers.mean, TRUSTED * self.answers.long)
+        """Live answers for each call, to dial by: never below a third of the long-run share, which
+        counts again in full when there are no answers at all."""
+        mean = self.answers.mean
+        return max(mean, self.answers.long - mean * (1.0 - TOO_FEW) / TOO_FEW)
 
     def rests(self) -> tuple[int, ...]:
         """Seconds of work after a call, equally likely."""

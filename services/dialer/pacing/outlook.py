@@ -197,13 +197,10 @@ class _Busy:
 
 def _agents(scene: Scene, own: Learned) -> tuple[int, list[_Busy]]:
     """How many are free already, and the others."""
-    free = 0
     groups: dict[tuple[Doing, str], _Busy] = {}
     for agent in scene.agents:
         doing = agent.doing
-        # Who is offered one of the scene's calls is meant for it: the call still counts as wanting.
         if doing is Doing.IDLE or (doing is Doing.OFFERED and agent.campaign):
-            free += 1
             continue
         group = groups.get((doing, agent.campaign))
         if group is None:
@@ -219,7 +216,7 @@ def _agents(scene: Scene, own: Learned) -> tuple[int, list[_Busy]]:
             group.known.append(known)
     for group in groups.values():
         group.look(scene.now)
-    return free, list(groups.values())
+    return scene.free, list(groups.values())
 
 
 def _calls(scene: Scene) -> tuple[int, dict[str, Counter[int]]]:

@@ -25,8 +25,9 @@ class Agent:
     """One who could serve the campaign, logged in and not on a break. Who will leave after the call
     in hand is not in a scene.
 
-    since: when this began. campaign: whose call it is; empty: inbound, or of a campaign of which
-    nothing was learned. free_at: when the wrap-up ends at the latest; 0: nobody knows.
+    since: when this began. campaign: whose call it is; empty: inbound. Who is offered a campaign's
+    call is in a scene together with that call. free_at: when the wrap-up ends at the latest; 0:
+    nobody knows.
     """
 
     doing: Doing
@@ -101,6 +102,14 @@ class Scene:
     inbound_rate: float = 0.0
     ratio: float = 1.0
     connect_seconds: float = 2.0
+
+    @property
+    def free(self) -> int:
+        """Agents who are idle, or meant for one of the scene's calls, which still wants one."""
+        return sum(
+            agent.doing is Doing.IDLE or (agent.doing is Doing.OFFERED and bool(agent.campaign))
+            for agent in self.agents
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,11 @@
 from math import floor
 
 from services.dialer.pacing.carrying import carried
-from services.dialer.pacing.scene import Decision, Doing, Scene
+from services.dialer.pacing.scene import Decision, Scene
 
 
 def dial(scene: Scene) -> Decision:
-    idle = sum(agent.doing is Doing.IDLE for agent in scene.agents)
-    open_for = max(0, idle - scene.waiting_before)
+    free = max(0, scene.free - scene.waiting_before)
     out = len(scene.calls)
-    calls = carried(scene, floor(scene.ratio * open_for + 1e-9) - out)
-    return Decision(calls, f"{open_for} idle times {scene.ratio:g}, {out} calls out")
+    calls = carried(scene, floor(scene.ratio * free + 1e-9) - out)
+    return Decision(calls, f"{free} agents free times {scene.ratio:g}, {out} calls out")

@@ -3,11 +3,11 @@ answers is ever without an agent, unless an agent leaves meanwhile. Preview dial
 are previews that idle agents are shown."""
 
 from services.dialer.pacing.carrying import carried
-from services.dialer.pacing.scene import Decision, Doing, Scene
+from services.dialer.pacing.scene import Decision, Scene
 
 
 def dial(scene: Scene) -> Decision:
-    idle = sum(agent.doing is Doing.IDLE for agent in scene.agents)
+    free = scene.free
     spoken_for = len(scene.calls) + scene.waiting_before
-    calls = carried(scene, idle - spoken_for)
-    return Decision(calls, f"{idle} idle, {spoken_for} calls for them; one for each")
+    calls = carried(scene, free - spoken_for)
+    return Decision(calls, f"{free} agents free, {spoken_for} calls for them; one for each")
