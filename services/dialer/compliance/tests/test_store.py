@@ -9,12 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from eventkit.keys import KeyRing
 from services.conftest import differences
 from services.dialer.compliance import store
-from services.dialer.compliance.rules import Contact
+from services.dialer.compliance.book import load_rulebook
+from services.dialer.compliance.place import places_of_key
+from services.dialer.compliance.rules import Contact, Proposed, decide
 from services.dialer.compliance.store import Outcome, Wanted
 from services.dialer.tables import metadata
 
 NOW = 1_800_000_000_000_000
 HOUR = 3_600_000_000
+NOON_IN_FLORIDA = 1_772_470_800_000_000
 
 
 @pytest.fixture
@@ -149,3 +152,51 @@ async def test_who_decides_about_the_same_waits_and_sees_what_the_other_did(
         assert not waiting.done()
         first_may_go.set()
     assert waiting.result() == 1
+
+
+async def test_no_cap_is_overrun_by_those_who_decide_at_the_same_time(
+    engine: AsyncEngine, client_id: str, number: bytes
+) -> None:
+    """Of twelve turns of two clients three may dial the number, whichever they are, and one at a
+    time: while a call is under way, nobody."""
+    book = load_rulebook()
+    at = NOON_IN_FLORIDA
+
+    async def turn(n: int) -> bool:
+        client = f"{client_id}-{n % 2}"
+        wanted = Wanted(client, number, f"lead/{n}")
+        proposed = Proposed(
+            at,
+            places_of_key("US-FL@America/New_York"),
+            "other",
+            "sales",
+            "power",
+            client,
+            f"k-{n}",
+            number,
+            f"lead/{n}",
+            "fibre",
+        )
+        async with engine.begin() as connection:
+            await store.lock(connection, [wanted, Wanted(client, f"{n}".encode())])
+            [found] = await store.read_history(connection, [wanted], at)
+            allowed = decide(proposed, found, book).allowed
+            if allowed:
+                started = Contact(
+                    at, client, f"k-{n}", number, "sales", wanted.customer_key, "fibre"
+                )
+                await store.begin(connection, [(f"a-{n}", started)])
+        if allowed:
+            await asyncio.sleep(0.01)
+            async with engine.begin() as connection:
+                await store.complete(connection, [Outcome(client, f"a-{n}", at + 1)])
+        return allowed
+
+    dialled, waves = 0, 0
+    while dialled < 3:
+        waves += 1
+        found = await asyncio.gather(*(turn(100 * waves + n) for n in range(12)))
+        dialled += sum(found)
+        assert dialled <= 3
+        assert waves < 50
+    assert not any(await asyncio.gather(*(turn(10_000 + n) for n in range(12))))
