@@ -94,7 +94,7 @@ class Out:
     @property
     def wants_agent(self) -> bool:
         """One of the pool's, whom it does not have yet."""
-        return not (self.mode == AGENTLESS or self.agent_id or self.talks_to or self.nobody)
+        return not (self.mode == AGENTLESS or self.agent_id or self.connected_at or self.nobody)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +134,20 @@ def scene_agents(
         if seen is None:
             continue
         out = bound.get(agent.agent_id)
-        if out is not None:
-            talks = bool(out.talks_to and out.connected_at)
-            since = out.connected_at if talks else out.dialled_at
-            doing = Doing.TALKING if talks else Doing.OFFERED
-            seen = SceneAgent(doing, since, out.campaign)
+        if out is not None and out.connected_at:
+            seen = SceneAgent(Doing.TALKING, out.connected_at, out.campaign)
+        elif out is not None:
+            seen = SceneAgent(Doing.OFFERED, out.dialled_at, _meant(out))
         elif agent.agent_id in looking and seen.doing is Doing.IDLE:
             seen = replace(seen, doing=Doing.OFFERED)
         found[agent.agent_id] = agent, seen
     return found
+
+
+def _meant(out: Out | None) -> str:
+    """The campaign of a call that still wants an agent: who is offered it counts together with it.
+    Of any other call, none: who is offered that has no time for others."""
+    return out.campaign if out is not None and out.wants_agent else ""
 
 
 def _doing(agent: Agent, out: Out | None) -> SceneAgent | None:
@@ -153,10 +158,10 @@ def _doing(agent: Agent, out: Out | None) -> SceneAgent | None:
         case AgentState.AVAILABLE:
             return SceneAgent(Doing.IDLE, agent.since)
         case AgentState.RESERVED:
-            return SceneAgent(Doing.OFFERED, agent.since, campaign)
+            return SceneAgent(Doing.OFFERED, agent.since, _meant(out))
         case AgentState.BUSY:
             if agent.connected_at is None:
-                return SceneAgent(Doing.OFFERED, agent.since, campaign)
+                return SceneAgent(Doing.OFFERED, agent.since, _meant(out))
             return SceneAgent(Doing.TALKING, agent.connected_at, campaign)
         case AgentState.OTHER_CALL:
             return SceneAgent(Doing.TALKING, agent.since)
@@ -184,10 +189,7 @@ def plan(
     `<client>/<queue>`; of others anybody may be needed.
     """
     agents = scene_agents(pool, outs, looking)
-    held = {agent.call for agent in pool.agents if agent.call}
-    calls = [
-        _call(out) for out in outs.values() if out.wants_agent and out.key.stream_id not in held
-    ]
+    calls = [_call(out) for out in outs.values() if out.wants_agent]
     serving = {
         each.key: [id for id, (a, _) in agents.items() if each.need.is_met_by(a)]
         for each in campaigns

@@ -109,14 +109,16 @@ def test_an_offer_asks_the_carrier_until_somebody_is_connected() -> None:
     assert found.news(offer) is None, "it does not wait yet"
     follows(found, ANSWERED, GREETED)
     assert found.news(offer) == Join(KEY, "ann")
-    assert not found.outs[KEY.stream_id].wants_agent
+    assert found.outs[KEY.stream_id].talks_to == "ann"
     found.refused(Join(KEY, "ann"))
-    assert found.outs[KEY.stream_id].wants_agent
+    assert found.outs[KEY.stream_id].talks_to == ""
     again = m.Offer(KEY, "bob", 13 * S)
     assert found.news(again) == Join(KEY, "bob")
     found.refused(Join(KEY, "ann"))
-    assert not found.outs[KEY.stream_id].wants_agent, "bob is asked, whatever became of ann"
+    assert found.outs[KEY.stream_id].talks_to == "bob", "is asked, whatever became of ann"
+    assert found.outs[KEY.stream_id].wants_agent
     follows(found, a.Connected(14 * S, "bob"))
+    assert not found.outs[KEY.stream_id].wants_agent
     assert found.news(offer) is None
     assert found.news(m.Offer(m.CallKey("acme", "other"), "ann", 0)) is None
 

@@ -235,5 +235,9 @@ def test_what_an_agent_does(state: AgentState, more: dict[str, Any], doing: Doin
     assert (seen["ann"][1].doing if seen else None) == doing
     if more.get("call"):
         assert seen["ann"][1].campaign == "acme/a"
+        # Whoever is offered a call that wants nobody any more is not free for another one.
+        outs["acme/call-1"].nobody = True
+        again = scene_agents(pool(agent("ann", state, **more)), outs)["ann"][1]
+        assert (again.campaign == "") == (doing is Doing.OFFERED)
     if doing is Doing.TALKING and more:
         assert seen["ann"][1].since == NOW - 9 * S
