@@ -151,7 +151,8 @@ SELECT
 FROM attempt_facts AS f FINAL;
 
 -- A lead as it stands, in the dialer's words. A callback that is promised while the lead is dialled waits
--- for the call's end; a number that no rule will ever allow does not close the lead, if it has others.
+-- for the call's end; a number that no rule will ever allow does not close the lead, if it has others;
+-- and a lead that is closed is so until it is reopened, though an attempt of it may still go on.
 CREATE OR REPLACE VIEW leads AS
 SELECT * EXCEPT (turn, promise)
 FROM
@@ -168,25 +169,27 @@ FROM
                  e.event_type = 'LeadAdded'
                  OR e.event_type = 'LeadCorrected' AND has(e.fields, 'numbers')) AS numbers,
         minOrNullIf(e.occurred_at, e.event_type = 'LeadAdded') AS added_at,
-        uniqExactIf(e.attempt_id, e.event_type = 'LeadDialled') AS attempts,
-        attempts > 0 AS attempted,
+        uniqExactIf(e.version, e.event_type = 'LeadDialled') AS attempts,
+        max(e.event_type = 'LeadDialled') AS attempted,
         minOrNullIf(e.occurred_at, e.event_type = 'LeadDialled') AS first_dialled_at,
         maxOrNullIf(e.occurred_at, e.event_type = 'LeadDialled') AS last_dialled_at,
         uniqExactIf(e.version, e.event_type = 'LeadHeldBack') AS held_back,
         uniqExactIf(e.version, e.event_type = 'LeadPreviewSkipped') AS skipped,
         uniqExactIf(e.version, e.event_type = 'LeadCallbackPromised') AS callbacks_promised,
         uniqExactIf(e.version, e.event_type = 'LeadCallbackEscalated') AS callbacks_escalated,
-        maxIf((e.version, e.event_type::String, if(e.until > 0, e.until, e.due_at), e.reason::String),
+        argMaxIf(e.event_type = 'LeadClosed', e.version,
+                 e.event_type IN ('LeadAdded', 'LeadClosed', 'LeadReopened')) AS closed,
+        maxIf((e.version, e.event_type::String, if(e.until > 0, e.until, e.due_at)),
               e.event_type IN ('LeadAdded', 'LeadDialled', 'LeadScheduled', 'LeadHeldBack',
-                               'LeadClosed', 'LeadReopened', 'LeadPreviewed', 'LeadPreviewAccepted',
+                               'LeadReopened', 'LeadPreviewed', 'LeadPreviewAccepted',
                                'LeadPreviewSkipped', 'LeadPreviewExpired')) AS turn,
         maxIf((e.version, e.from_at), e.event_type = 'LeadCallbackPromised') AS promise,
-        multiIf(turn.2 = 'LeadClosed', 'closed', turn.2 = 'LeadDialled', 'dialling',
+        multiIf(closed, 'closed', turn.2 = 'LeadDialled', 'dialling',
                 turn.1 > promise.1 AND turn.2 IN ('LeadPreviewed', 'LeadPreviewAccepted'),
                 'previewed', 'waiting') AS state,
         multiIf(state != 'waiting', NULL, promise.1 > turn.1, promise.2,
                 turn.3 > 0, turn.3, NULL) AS due_at,
-        if(state = 'closed', turn.4, '') AS closed_reason
+        if(closed, argMaxIf(e.reason, e.version, e.event_type = 'LeadClosed'), '') AS closed_reason
     FROM campaign_events AS e
     WHERE e.lead_lead_id != ''
     GROUP BY client_id, campaign_id, lead_id

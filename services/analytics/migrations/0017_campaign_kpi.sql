@@ -182,7 +182,7 @@ WITH
                     {by:String} = 'list', l.list_id::String, '') AS name,
             count() AS leads,
             countIf(l.attempted) AS attempted,
-            countIf(l.state = 'closed') AS closed
+            countIf(l.closed) AS closed
         FROM leads AS l
         WHERE l.client_id = {client:String} AND {by:String} IN ('all', 'campaign', 'list')
         GROUP BY name

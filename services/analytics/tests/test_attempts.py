@@ -184,7 +184,7 @@ def lead_row(events: Sequence[CampaignEvent]) -> dict[str, Any]:
     row: dict[str, Any] = {"state": "waiting", "due_at": None, "closed_reason": ""}
     row |= {"held_back": 0, "skipped": 0, "callbacks_promised": 0, "callbacks_escalated": 0}
     row["numbers"] = ["n-1"]
-    dialled = set()
+    dialled = 0
     for event in events:
         name = event.WhichOneof("body") or ""
         body = getattr(event, name)
@@ -193,7 +193,7 @@ def lead_row(events: Sequence[CampaignEvent]) -> dict[str, Any]:
             case "lead_added" | "lead_scheduled" | "lead_reopened":
                 turn = ("waiting", body.due_at.ToDatetime(UTC))
             case "lead_dialled":
-                dialled.add(body.attempt_id)
+                dialled += 1
                 turn = ("dialling", None)
             case "lead_held_back":
                 row["held_back"] += 1
@@ -205,18 +205,19 @@ def lead_row(events: Sequence[CampaignEvent]) -> dict[str, Any]:
                 turn = ("waiting", None)
             case "lead_callback_promised":
                 row["callbacks_promised"] += 1
-                if row["state"] not in ("dialling", "closed"):
+                if row["state"] != "dialling":
                     turn = ("waiting", LATER)
             case "lead_callback_escalated":
                 row["callbacks_escalated"] += 1
             case "lead_corrected" if body.numbers:
                 row["numbers"] = [number.number_id for number in body.numbers]
             case "lead_closed":
-                turn = ("closed", None)
-        if turn is not None:
-            row["state"], row["due_at"] = turn
-            row["closed_reason"] = body.reason if name == "lead_closed" else ""
-    return row | {"attempts": len(dialled), "attempted": bool(dialled)}
+                row |= {"state": "closed", "due_at": None, "closed_reason": body.reason}
+        if name == "lead_reopened" or (turn is not None and row["state"] != "closed"):
+            assert turn is not None
+            row |= {"state": turn[0], "due_at": turn[1], "closed_reason": ""}
+    closed = row["state"] == "closed"
+    return row | {"attempts": dialled, "attempted": dialled > 0, "closed": closed}
 
 
 @given(
