@@ -16,6 +16,9 @@ TOO_FEW = 1 / 3
 carrier that loses all calls without saying so looks like people who do not answer; it must not be
 flooded, since people answer at once when it works again."""
 
+ENOUGH_TALKS = 20
+"""After so many, none of which had a wrap-up, there is none."""
+
 
 class Learned:
     """One campaign's. Times are microseconds since 1970, durations microseconds.
@@ -63,7 +66,8 @@ class Learned:
 
     def rests(self) -> tuple[int, ...]:
         """Seconds of work after a call, equally likely."""
-        if self.wrap_up.mean < 0.5:
+        unheard_of = self.wrap_up.count == 0 and self.talk.count >= ENOUGH_TALKS
+        if unheard_of or self.wrap_up.mean < 0.5:
             return (0,)
         return tuple(self.wrap_up.quantile(share) for share in (1 / 6, 1 / 2, 5 / 6))
 

@@ -106,6 +106,19 @@ def test_a_ringing_call() -> None:
     assert soon[24] < 0.02
 
 
+def test_wrap_up_is_expected_until_it_is_seen_that_there_is_none() -> None:
+    learned = Learned()
+    expected = learned.rests()
+    assert len(expected) == 3
+    assert 3 <= expected[0] < expected[1] < expected[2]
+    for _ in range(20):
+        learned.talked(100 * SECOND)
+    assert learned.rests() == (0,)
+    for _ in range(200):
+        learned.wrapped_up(30 * SECOND)
+    assert all(rest == pytest.approx(30, abs=2) for rest in learned.rests())
+
+
 def test_what_lasts_longer_than_anything_counted_is_no_error() -> None:
     lasts = Durations(mean=10.0, worth=4.0, memory=100.0)
     for one in (0.0, -1.0, 1e9):
