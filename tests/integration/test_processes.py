@@ -1,7 +1,7 @@
 """The processes as they are deployed: what they read and write, and the probes that they answer.
 
 Each runs with a spy on the requests that it sends to the broker, and is given a call that nobody
-answers in time and rubbish on every topic, so that it does all that it can do.
+answers in time, somebody to dial, and rubbish on every topic, so that it does all that it can do.
 """
 
 import asyncio
@@ -35,26 +35,29 @@ from relais.routing.v1.routing_service_pb2_grpc import RoutingServiceStub
 
 from eventkit.ids import event_id
 from relaisctl.stack import Ports, Stack, load_topics
-from relaisctl.stack.services import SERVICES, Service, check_ready, environment
+from relaisctl.stack.services import SERVICES, SIMULATORS, Service, check_ready, environment
 from tests.contracts.contracts import DEAD_LETTERS
 from tests.contracts.deployed import in_kubernetes
 from tests.integration.conftest import Engines, token_of
+from tests.integration.dialler_centre import HUMANS, Dialled, scenario
 
 SPY = Path(__file__).with_name("kafka_spy.py")
 CLIENT = POOL = "as-deployed"
 # A Faust worker needs half a minute to join its group on Tansu.
 START_S = 120.0
-ALL_SEEN_S = 60.0
+ALL_SEEN_S = 120.0
 STOP_S = 40.0
 
 
 @dataclass(frozen=True)
 class Running:
-    """All processes, ready. `outs` has what the spy of each has written."""
+    """All processes, ready. `outs` has what the spy of each has written. scenario: what becomes of
+    those who are dialled."""
 
     engines: Engines
     services: Stack
     outs: dict[str, Path]
+    scenario: Path
 
     @property
     def ports(self) -> Ports:
@@ -79,6 +82,7 @@ class Running:
     @contextmanager
     def _run(self, service: Service) -> Iterator[subprocess.Popen[bytes]]:
         told = environment(service, self.services.settings, self.services.addresses)
+        told["RELAIS_CARRIER_SCENARIO"] = str(self.scenario)
         command = [sys.executable, SPY, self.outs[service.name], *service.arguments]
         with self.log(service).open("ab") as log:
             process = subprocess.Popen(command, env={**os.environ, **told}, stdout=log, stderr=log)
@@ -109,12 +113,13 @@ def running(
     stack: Engines, services: Stack, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("processes")
-    outs = {service.name: folder / service.name for service in SERVICES}
-    running = Running(stack, services, outs)
+    every = (*SIMULATORS, *SERVICES)
+    outs = {service.name: folder / service.name for service in every}
+    running = Running(stack, services, outs, scenario(folder / "scenario.json"))
     # Who comes second has something to restore.
     with running.run([each for each in SERVICES if snapshots_of(each.name)]):
         pass
-    with running.run(SERVICES):
+    with running.run(every):
         yield running
 
 
@@ -193,6 +198,27 @@ async def post(http: str, token: str, bodies: Sequence[tuple[str, object]]) -> N
             (await api.post(f"/v1/clients/{CLIENT}/{path}", json=body)).raise_for_status()
 
 
+async def dial_somebody(running: Running, token: str) -> None:
+    """Who answers, for an agent who waits: a live answer goes to routing."""
+    below = f"v1/clients/{CLIENT}"
+    addresses = running.services.addresses
+    async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
+        dialled = Dialled(
+            CLIENT,
+            "outbound",
+            http,
+            f"{addresses['dialer-api']}/{below}",
+            f"{addresses['crm-api']}/{below}",
+            addresses["routing-api"],
+            running.engines.kafka,
+            {"Authorization": f"Bearer {token}"},
+        )
+        await dialled.agents(1)
+        await dialled.campaign("survey")
+        await dialled.leads("survey", HUMANS[:1])
+        await dialled.start("survey")
+
+
 async def send_rubbish(kafka: str) -> None:
     async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
         for topic in load_topics():
@@ -208,8 +234,9 @@ def test_processes_read_and_write_what_topics_yaml_says(running: Running) -> Non
     token = token_of(running.services, [CLIENT])
     for api, bodies in (("crm-api", COMPLAINT), ("orders-api", ORDER)):
         asyncio.run(post(running.services.addresses[api], token, bodies))
+    asyncio.run(dial_somebody(running, token))
     asyncio.run(send_rubbish(running.engines.kafka))
-    wanted = {service.name: declared(service.name) for service in SERVICES}
+    wanted = {name: declared(name) for name in running.outs}
     end = time.monotonic() + ALL_SEEN_S
     while time.monotonic() < end and any(
         wanted[name] - seen(out) for name, out in running.outs.items()
@@ -227,7 +254,7 @@ def test_probes_of_the_manifests_are_answered(running: Running, service: Service
             assert answer.status == 200
 
 
-@pytest.mark.parametrize("port", ["routing_grpc", "crm_grpc", "orders_grpc"])
+@pytest.mark.parametrize("port", ["routing_grpc", "crm_grpc", "orders_grpc", "dialer_grpc"])
 def test_grpc_probe_of_the_manifests_is_answered(running: Running, port: str) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{getattr(running.ports, port)}") as channel:
         answer = HealthStub(channel).Check(HealthCheckRequest(), timeout=5)
