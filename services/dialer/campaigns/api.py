@@ -483,7 +483,7 @@ def router(service: Campaigns) -> APIRouter:
     )
     async def live(client_id: ClientOf, campaign_id: Id) -> LiveView:
         """What it has done so far, and what is under way."""
-        return _live(await service.live(client_id, campaign_id))
+        return live_view(await service.live(client_id, campaign_id))
 
     @api.get("/{campaign_id}/history", response_model=History, operation_id="getCampaignHistory")
     async def history(client_id: ClientOf, campaign_id: Id) -> dict[str, Any]:
@@ -527,7 +527,7 @@ def _lowered(lowered: c.CampaignModeLowered | None) -> Lowered | None:
     )
 
 
-def _live(live: Live) -> LiveView:
+def live_view(live: Live) -> LiveView:
     state, totals = live.found.campaign, live.totals
     settings = state.settings
     assert settings is not None

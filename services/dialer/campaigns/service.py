@@ -4,7 +4,7 @@ Totals come from the attempts' table, which is written with their events; goals 
 them by whoever counts: the worker, every second or so, and whoever wants to know now.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -124,9 +124,16 @@ class Campaigns:
         """Of one that there is."""
         found = await self.get(client_id, campaign_id)
         async with self.events.reading() as connection:
-            counts = (await self._count(connection, client_id, [campaign_id]))[campaign_id]
-        ended = sum(results_of(counts).values())
-        return Live(found, counts, totals_of(counts), counts.get("started", 0) - ended)
+            counts = await self._count(connection, client_id, [campaign_id])
+        return _live(found, counts[campaign_id])
+
+    async def running_live(self, client_id: str) -> Sequence[Live]:
+        """Of all that run, by id."""
+        async with self.events.reading() as connection:
+            found = await store.running(connection, client_id)
+            ids = [each.campaign_id for each in found]
+            counts = await self._count(connection, client_id, ids)
+        return [_live(each, counts[each.campaign_id]) for each in found]
 
     async def history(self, client_id: str, campaign_id: str) -> list[Recorded[c.Event]]:
         """Every event, oldest first."""
@@ -156,6 +163,11 @@ class Campaigns:
             Cause(client_id, ACTOR), campaign_id, lambda at: c.Count(at, totals, open_leads)
         )
         return bool(answer["status"] == c.Status.STOPPED.value)
+
+
+def _live(found: Found, counts: Mapping[str, int]) -> Live:
+    ended = sum(results_of(counts).values())
+    return Live(found, counts, totals_of(counts), counts.get("started", 0) - ended)
 
 
 def _check_known(settings: Settings) -> None:

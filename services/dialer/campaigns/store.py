@@ -79,9 +79,11 @@ _t = CAMPAIGNS_TABLE.c
 _COLUMNS: Final = (_t.client_id, _t.campaign_id, _t.version, _t.campaign)
 
 
-async def running(connection: AsyncConnection) -> list[Found]:
-    """Of all clients, those that run; `campaign.dials(now)` says which of them dial now."""
+async def running(connection: AsyncConnection, client_id: str = "") -> list[Found]:
+    """Those that run, of a client or of all; `campaign.dials(now)` says which of them dial now."""
     query = sa.select(*_COLUMNS).where(sa.text("status = 'running'"))
+    if client_id:
+        query = query.where(_t.client_id == client_id)
     rows = await connection.execute(query.order_by(_t.client_id, _t.campaign_id))
     return [_found(row) for row in rows.mappings()]
 

@@ -9,6 +9,8 @@ from pydantic import BaseModel, Field
 
 from eventkit.eventstore import Answer
 from eventkit.http import Body, CauseOf, ClientOf, Id, Lax, example, problems, require, time_of
+from services.dialer.campaigns.api import LiveView, live_view
+from services.dialer.campaigns.service import Live
 from services.dialer.compliance.book import MAX_DAYS, MAX_INTERVALS, MAX_RULES
 from services.dialer.measure import measure as m
 from services.dialer.oversight.service import MAX_LEADS, Oversight
@@ -52,6 +54,20 @@ class MeasureView(BaseModel):
     uk: list[Reading]
     uk_total: Reading | None
     contract: list[Reading]
+
+
+class OnTheWall(LiveView):
+    """measures: the periods that run; `uk` is today's. strictest: the one that leaves least."""
+
+    name: str
+    measures: list[Reading]
+    strictest: Literal["us", "uk", "contract"]
+
+
+class Wallboard(BaseModel):
+    """The campaigns that run, by id. Agents are routing's."""
+
+    items: list[OnTheWall]
 
 
 class Reason(BaseModel):
@@ -164,6 +180,14 @@ def router(service: Oversight) -> APIRouter:
             contract=[Reading.of(each) for each in said.contract],
         )
 
+    @api.get("/wallboard", response_model=Wallboard, operation_id="getWallboard")
+    async def wallboard(client_id: ClientOf) -> Wallboard:
+        """Every running campaign: what it has done, which mode holds now and why, and how many
+        more it may abandon by each measure."""
+        return Wallboard(
+            items=[_on_the_wall(live, now) for live, now in await service.wallboard(client_id)]
+        )
+
     @api.get(
         "/campaigns/{campaign_id}/preview",
         response_model=PreviewView,
@@ -216,3 +240,16 @@ def router(service: Oversight) -> APIRouter:
         return {"version": found, "rules": content}
 
     return api
+
+
+def _on_the_wall(live: Live, now: m.Standing) -> OnTheWall:
+    settings = live.found.campaign.settings
+    assert settings is not None
+    return OnTheWall.model_validate(
+        {
+            **dict(live_view(live)),
+            "name": settings.name,
+            "measures": [asdict(each) for each in now.readings],
+            "strictest": now.strictest.measure,
+        }
+    )

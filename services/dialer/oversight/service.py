@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 from eventkit.decider import NotFound
 from eventkit.eventstore import Answer, Cause, EventStore, Transaction
 from services.dialer.campaigns.campaign import Campaign
-from services.dialer.campaigns.service import Campaigns
+from services.dialer.campaigns.service import Campaigns, Live
 from services.dialer.campaigns.store import Found
 from services.dialer.compliance import store as rules
 from services.dialer.compliance.preview import Preview, preview
@@ -73,6 +74,19 @@ class Oversight:
         return Measured(
             m.report(days, first_day, today, terms), m.standing(days, first_day, today, terms)
         )
+
+    async def wallboard(self, client_id: str) -> list[tuple[Live, m.Standing]]:
+        """All campaigns that run, as they are now, and how each stands by the measures."""
+        live = await self._campaigns.running_live(client_id)
+        zone = (await self._zone(client_id)).key
+        ids = [each.found.campaign_id for each in live]
+        async with self._events.reading() as connection:
+            days = await measures.days_of(connection, client_id, ids, zone)
+        today = measures.day_of(self._events.clock.now_us(), zone)
+        return [
+            (each, _standing(each.found.campaign, days[each.found.campaign_id], today, zone))
+            for each in live
+        ]
 
     async def preview(self, client_id: str, campaign_id: str, limit: int) -> Preview:
         """Of the leads whose turn comes first, at most `limit`: how many would be skipped if they
@@ -159,6 +173,12 @@ class Oversight:
         if version:
             raise NotFound("version")
         return 0, []
+
+
+def _standing(campaign: Campaign, days: m.Days, today: date, zone: str) -> m.Standing:
+    assert campaign.started_at is not None
+    first_day = measures.day_of(campaign.started_at, zone)
+    return m.standing(days, first_day, today, _terms(campaign), in_uk=True)
 
 
 def _terms(campaign: Campaign) -> m.Contract | None:

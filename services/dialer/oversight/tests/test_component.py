@@ -117,6 +117,17 @@ async def test_the_measure_as_each_law_reads_it(room: Room) -> None:
     (contract,) = found["contract"]
     assert (contract["limit"], contract["abandoned"]) == (0.02, 1)
     assert found["strictest"]["left"] == -1
+    (shown,) = (await room.get("/wallboard"))["items"]
+    assert (shown["name"], shown["attempts"], shown["mode"]) == (
+        "Fibre for former customers",
+        5,
+        "predictive",
+    )
+    assert [(each["measure"], each["abandoned"]) for each in shown["measures"]] == [
+        ("us", 1),
+        ("uk", 1),
+        ("contract", 1),
+    ]
     # The agent heard a machine: it was no live answer of those who were told from machines.
     await room.desk.do("/attempts/talked-0/dispose", {"disposition": "answering-machine"})
     (us,) = (await room.get("/campaigns/spring/measure"))["us"]
