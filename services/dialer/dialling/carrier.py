@@ -30,7 +30,6 @@ class Carrier:
     ) -> None:
         self._dial = channel.unary_unary(*codec.DIAL.parts())
         self._connect = channel.unary_unary(*codec.CONNECT.parts())
-        self._hang_up = channel.unary_unary(*codec.HANG_UP.parts())
         self._get = channel.unary_unary(*codec.GET_CALLS.parts())
         self._follow = channel.stream_stream(*codec.FOLLOW.parts())
         self._subscriber = subscriber
@@ -46,10 +45,6 @@ class Carrier:
         """False: it is over, or another agent has it. Raises Unavailable."""
         answer = await self._ask(self._connect, codec.connect_request(key, agent_id))
         return bool(answer.connected)
-
-    async def hang_up(self, key: CallKey) -> None:
-        """Raises Unavailable."""
-        await self._ask(self._hang_up, codec.hang_up_request(key))
 
     async def look(self, keys: Sequence[CallKey]) -> list[Known]:
         """What the carrier knows of calls, in their order; what it does not know it will never

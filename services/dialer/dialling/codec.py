@@ -58,12 +58,11 @@ _check, _list, _pool = (
 CHECK_CONTACTS: Final = Method(_check, crm.CheckContactsRequest, crm.CheckContactsResponse)
 GET_POOL: Final = Method(_pool, pools.GetPoolRequest, pools.GetPoolResponse)
 LIST_AGENTS: Final = Method(_list, pools.ListAgentsRequest, pools.ListAgentsResponse)
-_dial, _connect, _hang_up, _get, _follow = _methods(
-    tel, "Telephony", "Dial", "Connect", "HangUp", "GetCalls", "FollowResults"
+_dial, _connect, _get, _follow = _methods(
+    tel, "Telephony", "Dial", "Connect", "GetCalls", "FollowResults"
 )
 DIAL: Final = Method(_dial, tel.DialRequest, tel.DialResponse)
 CONNECT: Final = Method(_connect, tel.ConnectRequest, tel.ConnectResponse)
-HANG_UP: Final = Method(_hang_up, tel.HangUpRequest, tel.HangUpResponse)
 GET_CALLS: Final = Method(_get, tel.GetCallsRequest, tel.GetCallsResponse)
 FOLLOW: Final = Method(_follow, tel.FollowResultsRequest, tel.FollowResultsResponse)
 
@@ -271,10 +270,6 @@ def _dialled(each: tel.DialResponse.Dialled) -> m.Dialled:
 
 def connect_request(key: m.CallKey, agent_id: str) -> tel.ConnectRequest:
     return tel.ConnectRequest(client_id=key.client_id, call_id=key.attempt_id, agent_id=agent_id)
-
-
-def hang_up_request(key: m.CallKey) -> tel.HangUpRequest:
-    return tel.HangUpRequest(client_id=key.client_id, call_id=key.attempt_id)
 
 
 def get_calls_request(keys: Iterable[m.CallKey]) -> tel.GetCallsRequest:

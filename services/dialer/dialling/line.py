@@ -134,6 +134,8 @@ class Results:
         self._line: deque[tuple[CallResult, asyncio.Future[None] | None]] = deque()
         self._news = asyncio.Event()
         self._greeted: dict[str, float] = {}
+        self.recorded = 0
+        """Results that are in the store."""
 
     @property
     def waiting(self) -> int:
@@ -175,6 +177,7 @@ class Results:
         # Clients beside each other; all of them, before anything is acknowledged.
         await asyncio.gather(*(self._store(client, of) for client, of in heard.items()))
         self._carrier.acknowledge(some[-1][0].position)
+        self.recorded += len(some)
 
     async def _store(self, client_id: str, heard: Mapping[CallKey, Sequence[a.Heard]]) -> None:
         pause = FIRST_PAUSE_S

@@ -143,7 +143,7 @@ class Worker:
         self._judging = Judging(rulebook, keys)
         self._recording = Recording(events)
         self._active = Active(engine, self._work)
-        self._turns = 0
+        self._results: Results | None = None
 
     def stop(self) -> None:
         self._active.stop()
@@ -153,14 +153,23 @@ class Worker:
         return self._active.is_ready
 
     def positions(self) -> Mapping[str, tuple[int, int]]:
-        return {}
+        """How many of the carrier's results are in the store, of how many."""
+        if self._results is None:
+            return {}
+        recorded = self._results.recorded
+        return {"results": (recorded, recorded + self._results.waiting)}
 
     async def run(self) -> None:
         """Until `stop`. What was dialled goes on: whoever works next hears of it."""
         await self._active.run()
 
     async def _work(self) -> None:
-        await _Session(self).run()
+        session = _Session(self)
+        self._results = session.results
+        try:
+            await session.run()
+        finally:
+            self._results = None
 
 
 class _Session:

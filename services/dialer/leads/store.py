@@ -67,6 +67,11 @@ LEADS_TABLE: Final = sa.Table(
         *("client_id", "callback_until", "lead_id"),
         postgresql_where=sa.text("callback_until IS NOT NULL"),
     ),
+    sa.Index(
+        "leads_looked_at",
+        *("client_id", "campaign_id"),
+        postgresql_where=sa.text("status = 'previewed'"),
+    ),
 )
 """turn: the greater goes first, RANK of a callback and the priority. place: of the number that is
 next. agent_id: who alone may have it dialled, or looks at it."""
