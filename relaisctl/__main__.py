@@ -16,7 +16,7 @@ from relaisctl import (
     privacy,
     token,
 )
-from relaisctl.decisions import explain, replay_pool
+from relaisctl.decisions import attempt, explain, replay_pool
 from relaisctl.replay import cli as replay
 from relaisctl.simulation import cli as simulation
 from relaisctl.stack import cli as stack
@@ -28,6 +28,7 @@ app.command()(stack.status)
 app.command()(stack.topics)
 app.command()(kpi.kpi)
 app.command()(explain.explain)
+app.command()(attempt.attempt)
 app.command()(replay_pool.replay_pool)
 app.command()(simulation.simulate)
 app.command()(complaint_report.complaints)

@@ -8,6 +8,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 from relais.agents.v1.events_pb2 import AgentEvent
+from relais.attempts.v1.events_pb2 import AttemptEvent
 from relais.calls.v1.events_pb2 import CallEvent
 from relais.pools.v1.events_pb2 import PoolEvent
 from relais.routing.v1.commands_pb2 import RoutingCommand
@@ -57,6 +58,11 @@ def agent_event(value: bytes | None) -> Event:
 def pool_event(value: bytes | None) -> Event:
     """Raises InvalidMessage."""
     return _event(PoolEvent, value)
+
+
+def attempt_event(value: bytes | None) -> tuple[Event, dict[str, Any]]:
+    """An event of an attempt, and where the attempt belongs. Raises InvalidMessage."""
+    return _event(AttemptEvent, value), as_dict(parsed(AttemptEvent, value).origin)
 
 
 def command(value: bytes | None) -> Event:
