@@ -31,7 +31,7 @@ from services.dialer.pacing.learned import MAX_AGE, Learned
 from services.dialer.pacing.scene import Doing, Scene
 
 SECOND = 1_000_000
-EXACT = 30
+EXACT = 16
 POINTS = (1 / 6, 1 / 2, 5 / 6)
 """Of the time until an answer: a third of the calls is answered around each."""
 MAX_RING = 60

@@ -36,8 +36,8 @@ def test_exact(agents: int, certain: int, others: list[float], each: float) -> N
     assert point.none_left() == pytest.approx(at_least(agents - certain, [*others, each]), abs=1e-9)
 
 
-@pytest.mark.parametrize("agents", [31, 60, 150])
-def test_the_normal_tail_is_close_where_it_matters(agents: int) -> None:
+@pytest.mark.parametrize(("agents", "off"), [(17, 0.35), (31, 0.25), (60, 0.15), (150, 0.1)])
+def test_the_normal_tail_is_close_where_it_matters(agents: int, off: float) -> None:
     busy = [0.9] * (agents - 3)
     exact, normal = (
         _Exact(agents, 1, busy, 0.28),
@@ -47,10 +47,10 @@ def test_the_normal_tail_is_close_where_it_matters(agents: int) -> None:
     for _ in range(80):
         if 0.01 < exact.none_left() < 0.2:
             compared += 1
-            assert normal.none_left() == pytest.approx(exact.none_left(), rel=0.25)
+            assert normal.none_left() == pytest.approx(exact.none_left(), rel=off)
         exact.one_more()
         normal.one_more()
-    assert compared > 5
+    assert compared >= 3
 
 
 def test_what_is_not_known_of_the_share_widens_it() -> None:
