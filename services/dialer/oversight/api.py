@@ -148,6 +148,21 @@ class RulesBody(Body):
     rules: Annotated[list[RuleBody], Field(max_length=MAX_RULES)]
 
 
+class ExportBody(Body):
+    """customer_id: crm's. In the body: it may be a person's own number."""
+
+    model_config = example(customer_id="cu-7001")
+
+    customer_id: Id
+
+
+class Export(BaseModel):
+    """Every event of the customer's leads and attempts, oldest first, readable."""
+
+    customer_id: str
+    items: list[dict[str, Any]]
+
+
 class RulesPublished(BaseModel):
     version: int
 
@@ -218,6 +233,17 @@ def router(service: Oversight) -> APIRouter:
             ],
             summary=str(found),
         )
+
+    @api.post(
+        "/leads/export",
+        response_model=Export,
+        operation_id="exportLeads",
+        dependencies=[require("admin")],
+    )
+    async def export(client_id: ClientOf, body: ExportBody) -> Export:
+        """Everything that the dialer holds on a customer."""
+        items = await service.export(client_id, body.customer_id)
+        return Export(customer_id=body.customer_id, items=items)
 
     @api.put(
         "/calling-rules",

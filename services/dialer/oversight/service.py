@@ -6,10 +6,13 @@ from datetime import date
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+import msgspec
 import sqlalchemy as sa
 
+from eventkit.clock import rfc3339
 from eventkit.decider import NotFound
-from eventkit.eventstore import Answer, Cause, EventStore, Transaction
+from eventkit.eventstore import Answer, Category, Cause, EventStore, Transaction
+from services.dialer.attempts.store import ATTEMPTS, ATTEMPTS_TABLE
 from services.dialer.campaigns.campaign import Campaign
 from services.dialer.campaigns.service import Campaigns, Live
 from services.dialer.campaigns.store import Found
@@ -20,6 +23,7 @@ from services.dialer.compliance.ruleuse import RuleUse
 from services.dialer.dialling.crm import Crm
 from services.dialer.dialling.judging import Judged, Judging, Proposal
 from services.dialer.dialling.messages import Question, Verdict
+from services.dialer.history import readable
 from services.dialer.leads.events import Status
 from services.dialer.leads.lead import Lead
 from services.dialer.leads.store import LEADS, LEADS_TABLE
@@ -28,6 +32,10 @@ from services.dialer.measure import store as measures
 
 MAX_LEADS: Final = 2_000
 """Of one preview."""
+_HELD: Final[tuple[tuple[Category[Any, Any, Any], sa.Table, str], ...]] = (
+    (LEADS, LEADS_TABLE, "lead_id"),
+    (ATTEMPTS, ATTEMPTS_TABLE, "attempt_id"),
+)
 NO_NUMBER: Final = (RuleUse("no-number", 1, "no number that may be dialled"),)
 RINGS: Final = 2_000_000
 """As dialling: the carrier has two seconds to dial what is decided."""
@@ -150,6 +158,34 @@ class Oversight:
             .limit(limit)
         )
         return await tx.load_many(LEADS, list(ids))
+
+    # What is held on a person.
+
+    async def export(self, client_id: str, customer_id: str) -> list[dict[str, Any]]:
+        """Every event of the customer's leads and attempts, readable, oldest first; without what is
+        personal where the customer is erased."""
+        found: list[tuple[int, dict[str, Any]]] = []
+        for category, table, name in _HELD:
+            query = sa.select(table.c[name]).where(
+                table.c.client_id == client_id,
+                table.c.customer_id == customer_id,
+                sa.text("customer_id <> ''"),
+            )
+            async with self._events.reading() as connection:
+                ids = list(await connection.scalars(query))
+            for id in ids:
+                for fact in await self._events.history(category, client_id, id):
+                    said = readable(msgspec.to_builtins(fact.event, str_keys=True))
+                    held = {
+                        "kind": category.name,
+                        "id": id,
+                        "event": type(fact.event).__name__,
+                        "actor": fact.actor,
+                        **said,
+                        "at": rfc3339(fact.occurred_at),
+                    }
+                    found.append((fact.occurred_at, held))
+        return [held for _, held in sorted(found, key=lambda each: each[0])]
 
     # The client's own rules.
 

@@ -180,3 +180,21 @@ async def test_a_campaign_that_has_not_begun(room: Room) -> None:
     found = await room.get("/campaigns/spring/measure")
     assert (found["us"][0]["live"], found["us"][0]["left"], found["uk"]) == (0, 0, [])
     assert (await room.call("GET", "/campaigns/autumn/measure")).status_code == 404
+
+
+async def test_what_is_held_on_a_person(room: Room) -> None:
+    await room.desk.dialled("at-1", *TALKED, customer_id="cu-1")
+    await room.desk.dialled("at-2", *NOBODY, customer_id="cu-2")
+    answer = await room.call("POST", "/leads/export", {"customer_id": "cu-1"}, Role.ADMIN)
+    items = answer.json()["items"]
+    assert {(each["kind"], each["id"]) for each in items} == {
+        ("lead", "lead-at-1"),
+        ("attempt", "at-1"),
+    }
+    (added,) = [each for each in items if each["event"] == "LeadAdded"]
+    assert (added["name"], added["phones"]) == ("Ann Example", {"1": "+33612345678"})
+    (started,) = [each for each in items if each["event"] == "AttemptStarted"]
+    assert started["allowed_by"][0]["rule"] == "fr.hours"
+    assert items == sorted(items, key=lambda each: each["at"])
+    refused = await room.call("POST", "/leads/export", {"customer_id": "cu-1"})
+    assert refused.status_code == 403, "a supervisor is no admin"
