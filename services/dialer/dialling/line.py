@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 GATHER_S = 0.02
 """So long results gather for one transaction, while none is under way."""
-AT_ONCE = 150
+AT_ONCE = 80
 """Results of one transaction: what is decided and sealed at a stretch takes milliseconds."""
 JOIN_FOR_S = 2.0
 """After that the carrier has played its message."""
