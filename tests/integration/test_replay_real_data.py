@@ -221,6 +221,14 @@ def test_telesales_again_change_nothing(relais: Relais, tmp_path: Path) -> None:
         assert (summary["leads"], summary["rejected_rows"]) == (6, rejected)
         assert summary["loaded"] is True
         assert_marketed(relais, "telesales", path)
+    with Client.from_url(relais.environment["RELAIS_CLICKHOUSE"]) as clickhouse:
+        [[attempt_id]] = clickhouse.execute(
+            "SELECT attempt_id FROM attempts WHERE client_id = 'telesales' AND talked_us = 77000000"
+        )
+    told = relais.json("attempt", attempt_id, "--client", "telesales")
+    assert told["origin"]["number_of_attempt"] == 7
+    assert "started_at" in told["origin"]["invented"]
+    assert [event["kind"] for event in told["events"]][-2:] == ["ended", "disposed"]
     # Another seed makes other campaigns of it, with the same figures.
     other = relais.json("replay", "bank-marketing", path, *replay, "--seed", "7")
     assert other["loaded"] is True
