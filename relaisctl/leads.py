@@ -30,7 +30,8 @@ from relaisctl.errors import INTERRUPTED, InputError, explained
 from relaisctl.show import Bars, Format, counts, print_table
 
 CHUNK = 1_000
-"""Records of one part. Another number would be another import of the same file."""
+CHUNK_BYTES = 1_000_000
+"""Of one part. With other numbers the same file would be another import."""
 IN_FLIGHT = 4
 REPORT = ("line", "outcome", "lead_id", "duplicate_of_line", "field", "reason")
 
@@ -149,7 +150,7 @@ def import_file(
 
 def _import_id(client: str, plan: dict[str, Any], file: BufferedReader) -> str:
     """The same file for the same purpose is the same import."""
-    asked = json.dumps([client, plan, CHUNK], sort_keys=True)
+    asked = json.dumps([client, plan, CHUNK, CHUNK_BYTES], sort_keys=True)
     digest = hashlib.file_digest(file, "sha256")
     digest.update(asked.encode())
     file.seek(0)
@@ -208,8 +209,14 @@ class _Import:
         self._summary.fields = dict(zip(self._plan["header"], answer["fields"], strict=True))
 
     def _chunks(self) -> Iterator[list[Record | Broken]]:
-        records = iter(self._records)
-        while chunk := list(islice(records, CHUNK)):
+        chunk: list[Record | Broken] = []
+        began = self._records.position
+        for each in self._records:
+            chunk.append(each)
+            if len(chunk) == CHUNK or self._records.position - began > CHUNK_BYTES:
+                yield chunk
+                chunk, began = [], self._records.position
+        if chunk:
             yield chunk
 
     async def _send(

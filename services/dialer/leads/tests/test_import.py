@@ -399,6 +399,17 @@ async def test_killed_in_turns_it_adds_nothing_twice(
         assert tuple(facts.one()) == (6_000, 6_000, 1)
 
 
+async def test_long_lines(desk: Desk, server: Server, tmp_path: Path) -> None:
+    """Parts stay below what the API takes, whatever the lines are."""
+    path = tmp_path / "leads.csv"
+    header = ";".join(f"A{n}" for n in range(50))
+    rows = [f"0611{n:06};" + ";".join(["ф" * 500] * 50) + "\n" for n in range(120)]
+    path.write_text(f"phone;{header}\n" + "".join(rows))
+    options = ["--client", desk.client_id, "--campaign", "spring", "--list", "may"]
+    done = await server.json(str(path), *options, "--country", "FR")
+    assert (done["lines"], done["added"]) == (120, 120)
+
+
 async def test_interrupted(desk: Desk, server: Server, tmp_path: Path) -> None:
     path = tmp_path / "leads.csv"
     file_of(path, 6_000)
