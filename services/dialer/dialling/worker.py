@@ -454,8 +454,11 @@ class _Session:
         wants: defaultdict[str, list[Want]] = defaultdict(list)
         for want in direct:
             wants[want.found.client_id].append(want)
+        # Not `self.running`: a campaign may have been stopped since this turn began.
+        of_turn = {each.key: each for each in running}
         for each in plans:
-            wants[each.campaign.client_id].append(self._want(each, free))
+            want = self._want(each, of_turn[each.campaign.key], free)
+            wants[each.campaign.client_id].append(want)
         started = await asyncio.gather(
             *(self.starting.start(client_id, of) for client_id, of in wants.items()),
             return_exceptions=True,
@@ -519,9 +522,8 @@ class _Session:
         mode = each.found.campaign.mode.value
         return self.judging.open_places(each.found, mode, each.places, now)
 
-    def _want(self, planned: Plan, free: list[Agent]) -> Want:
+    def _want(self, planned: Plan, running: Running, free: list[Agent]) -> Want:
         """free: agents who are shown a lead are taken off it."""
-        running = self.running[planned.campaign.key]
         now = self.events.clock.now_us()
         places = tuple(self._open_places(running, now))
         mode, calls = planned.campaign.mode, planned.calls
