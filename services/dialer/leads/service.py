@@ -145,10 +145,12 @@ class Leads:
         async def work(tx: Transaction) -> Answer:
             lead, _ = await tx.load(LEADS, lead_id)
             details, fields = wanted.details(merging.details_of(lead))
+            if "numbers" in fields:
+                # Before the lead's row, as an import that merges does.
+                await store.lock_numbers(tx.connection, cause.client_id)
             answer = await _executed(tx, lead_id, c.CorrectLead(details, fields))
             if "numbers" in fields:
                 keys = await self._keys_of(details)
-                await store.lock_numbers(tx.connection, cause.client_id)
                 await store.forget_numbers(tx.connection, cause.client_id, [lead_id])
                 await store.put_numbers(tx.connection, cause.client_id, {lead_id: keys})
             return answer
