@@ -1,7 +1,7 @@
 """`relaisctl customer erase|export`: a person's rights, for one client's customer.
 
-An erasure is crm's: it destroys the key that orders are sealed with, too. An export asks crm who it
-is about, and orders what it holds under all the ids that crm knows.
+An erasure is crm's: it destroys the key that orders and leads are sealed with, too. An export asks
+crm who it is about, and orders and the dialer what they hold under all the ids that crm knows.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from relaisctl.api_client import CrmClient, OrdersClient, Refusal
+from relaisctl.api_client import CrmClient, DialerClient, OrdersClient, Refusal
 from relaisctl.errors import UNREACHABLE, InputError, UnreachableError, explained
 from relaisctl.options import is_id
 
@@ -51,7 +51,7 @@ def export(
 ) -> None:
     """Write down all that is held on a customer, as JSON. That it was exported is recorded.
 
-    Where orders cannot be asked, `incomplete` says so, and the exit code is 3.
+    Where orders or the dialer cannot be asked, `incomplete` says so, and the exit code is 3.
     """
     with explained():
         # Before asking: an export that cannot be kept should not be on record as made.
@@ -78,22 +78,27 @@ def export(
 
 
 async def _export(client: str, customer: str) -> Any:
-    """crm's document, with `held.orders`, and `incomplete`: what could not be asked, and why."""
+    """crm's document, with `held.orders` and `held.dialer`, and `incomplete`: what could not be
+    asked, and why."""
     document = await _ask(client, "export", customer)
     document["incomplete"] = []
-    path = f"/v1/clients/{client}/orders/export"
-    try:
-        async with OrdersClient(client) as orders:
-            held = [
-                item
-                for known_as in document["known_as"]
-                if is_id(known_as)
-                for item in (await orders.post(path, {"customer_id": known_as}))["items"]
-            ]
-    except (UnreachableError, Refusal) as error:
-        document["incomplete"].append({"service": "orders", "reason": str(error)})
-    else:
-        document["held"]["orders"] = sorted(held, key=lambda each: each["at"])
+    for service, path in ((OrdersClient, "orders"), (DialerClient, "leads")):
+        try:
+            async with service(client) as api:
+                held = [
+                    item
+                    for known_as in document["known_as"]
+                    if is_id(known_as)
+                    for item in (
+                        await api.post(
+                            f"/v1/clients/{client}/{path}/export", {"customer_id": known_as}
+                        )
+                    )["items"]
+                ]
+        except (UnreachableError, Refusal) as error:
+            document["incomplete"].append({"service": service.service, "reason": str(error)})
+        else:
+            document["held"][service.service] = sorted(held, key=lambda each: each["at"])
     return document
 
 

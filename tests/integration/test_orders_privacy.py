@@ -55,7 +55,7 @@ def centre(stack: Engines, services: Stack) -> Centre:
     """One person under two ids, merged: with a placed order under one, a draft under the other."""
     client = Client(CLIENT, "Norlink Internet", "Europe/London")
     asyncio.run(register(stack.kafka, client, SystemClock()))
-    services.start(["crm-api", "crm-relay", "orders-api", "orders-worker"])
+    services.start(["crm-api", "crm-relay", "orders-api", "orders-worker", "dialer-api"])
     centre = Centre(services)
     for customer_id, number in (("k-1", "4711"), ("k-2", "4712")):
         centre.ask(

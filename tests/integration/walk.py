@@ -97,6 +97,7 @@ def environment_of(services: Stack) -> dict[str, str]:
         "RELAIS_CLICKHOUSE": addresses["clickhouse"],
         "RELAIS_CRM": addresses["crm-api"],
         "RELAIS_ORDERS": addresses["orders-api"],
+        "RELAIS_DIALER": addresses["dialer-api"],
     }
 
 
