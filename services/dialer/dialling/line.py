@@ -13,6 +13,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from eventkit import telemetry
 from eventkit.errors import Unavailable
 from services.dialer.attempts import attempt as a
 from services.dialer.dialling import metrics
@@ -174,8 +175,10 @@ class Results:
                 heard[result.key.client_id].setdefault(result.key, []).append(result.heard)
         for told in {told for _, told in some if told is not None}:
             await told
-        # Clients beside each other; all of them, before anything is acknowledged.
-        await asyncio.gather(*(self._store(client, of) for client, of in heard.items()))
+        with telemetry.tracer.start_as_current_span("dialer results") as span:
+            span.set_attribute("relais.results", len(some))
+            # Clients beside each other; all of them, before anything is acknowledged.
+            await asyncio.gather(*(self._store(client, of) for client, of in heard.items()))
         self._carrier.acknowledge(some[-1][0].position)
         self.recorded += len(some)
 

@@ -3,9 +3,9 @@
 from eventkit.telemetry import meter
 
 DIALLED = meter.create_counter(
-    "relais.dialer.dialled", "{call}", "Calls that the carrier was given, by mode and what it said"
+    "relais.dialer.dialled", "{call}", "Calls that the carrier was given, by what it said"
 )
-"""mode: message, preview, ...; taken: dialling, known, too-late, refused or unavailable"""
+"""taken: dialling, known, too-late or refused"""
 
 HELD_BACK = meter.create_counter(
     "relais.dialer.held.back", "{lead}", "Leads whose turn it was and that a rule forbade, by rule"
@@ -49,9 +49,9 @@ JOINS = meter.create_counter(
 """outcome: connected, refused or unavailable"""
 
 LAPSED = meter.create_counter(
-    "relais.dialer.lapsed", "{attempt}", "Attempts that were never dialled, by reason"
+    "relais.dialer.lapsed", "{attempt}", "Attempts that were never dialled, or lost, by reason"
 )
-"""reason: unknown (the carrier never had it), too-late, refused"""
+"""reason: unknown (the carrier never had it), lost (it has forgotten it), too-late or refused"""
 
 IS_ACTIVE = meter.create_gauge(
     "relais.dialer.active", "1", "1 of the worker that dials, 0 of those that stand by"

@@ -3,8 +3,8 @@ follows for its lead, in one transaction of the client. A repeat gives no events
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from eventkit.decider import Invalid, NotFound, Rejected
@@ -28,6 +28,7 @@ NOTHING: Final[Answer] = {}
 @dataclass(frozen=True)
 class Recording:
     events: EventStore
+    memory: "Memory" = field(default_factory=lambda: Memory())
 
     async def hear(
         self, client_id: str, heard: Sequence[tuple[CallKey, tuple[a.Heard, ...]]]
@@ -38,9 +39,16 @@ class Recording:
     async def tell(self, client_id: str, commands: Mapping[str, a.Command]) -> None:
         """Each to its attempt, by attempt_id. Of an attempt that is not on record nothing is
         recorded. Raises Unavailable."""
+        known = self.memory.of(client_id, commands)
+        changes: list[Change[a.Attempt, a.Event]] = []
 
         async def work(tx: Transaction) -> Answer:
-            states = await tx.load_many(ATTEMPTS, list(commands))
+            # What is remembered is used once: where it is not the last word, the versions say so,
+            # and it is run again with what is there.
+            states = dict(known)
+            known.clear()
+            if missing := [id for id in commands if id not in states]:
+                states |= await tx.load_many(ATTEMPTS, missing)
             appends = []
             for id, command in commands.items():
                 state, version = states[id]
@@ -50,11 +58,16 @@ class Recording:
                     log.warning("%s/%s: something was heard of no attempt", client_id, id)
                     continue
                 appends.append((id, state, version, events))
-            changes = await tx.append(ATTEMPTS, appends)
+            changes[:] = await tx.append(ATTEMPTS, appends)
             await self._resolve(tx, [each for each in changes if _ends(each)])
             return NOTHING
 
-        await self.events.run(Cause(client_id, ACTOR), work)
+        try:
+            await self.events.run(Cause(client_id, ACTOR), work)
+        except BaseException:
+            self.memory.forget(client_id, commands)
+            raise
+        self.memory.keep(changes)
 
     async def _resolve(self, tx: Transaction, ends: Changes) -> None:
         if not ends:
@@ -82,6 +95,31 @@ class Recording:
                 continue
             appends.append((lead_id, lead, version, events))
         await tx.append(LEADS, appends)
+
+
+class Memory:
+    """Attempts that are open, as they were when we wrote them last, so that not each of their
+    events is read again with the next one. Others write to them, too; then an append conflicts."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], tuple[a.Attempt, int]] = {}
+
+    def of(self, client_id: str, ids: Iterable[str]) -> dict[str, tuple[a.Attempt, int]]:
+        return {id: self._known[client_id, id] for id in ids if (client_id, id) in self._known}
+
+    def keep(self, changes: Changes) -> None:
+        for change in changes:
+            if change.after.is_open:
+                self._known[change.client_id, change.id] = change.after, change.version
+            else:
+                self._known.pop((change.client_id, change.id), None)
+
+    def forget(self, client_id: str, ids: Iterable[str]) -> None:
+        for id in ids:
+            self._known.pop((client_id, id), None)
+
+    def __len__(self) -> int:
+        return len(self._known)
 
 
 def _ends(change: Change[a.Attempt, a.Event]) -> bool:

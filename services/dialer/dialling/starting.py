@@ -18,9 +18,10 @@ from typing import Final
 
 from eventkit.decider import Invalid, NotFound, Rejected
 from eventkit.errors import Unavailable
-from eventkit.eventstore import Answer, Cause, EventStore, Transaction
+from eventkit.eventstore import Answer, Cause, Change, EventStore, Transaction
 from eventkit.ids import derived_id
-from services.dialer.attempts.attempt import Lapse, Origin, StartAttempt
+from services.dialer.attempts.attempt import Attempt, Lapse, Origin, StartAttempt
+from services.dialer.attempts.attempt import Event as AttemptEvent
 from services.dialer.attempts.store import ATTEMPTS
 from services.dialer.campaigns.plan import Settings
 from services.dialer.campaigns.store import CAMPAIGNS, Found
@@ -211,6 +212,7 @@ class Starting:
         self, client_id: str, at: int, asked: Sequence[tuple[Candidate, m.Verdict]]
     ) -> list[tuple[m.Dial, Out]]:
         dials: list[tuple[m.Dial, Out]] = []
+        started: list[Change[Attempt, AttemptEvent]] = []
         # As they were looked at; where somebody was faster, as they are when it is run again.
         leads = {each.lead_id: (each.lead, each.version) for each, _ in asked}
 
@@ -220,10 +222,12 @@ class Starting:
                 leads.update(await tx.load_many(LEADS, [each.lead_id for each, _ in asked]))
             known = dict(leads)
             leads.clear()
-            dials.extend(await self._decided(tx, at, asked, known))
+            found, started[:] = await self._decided(tx, at, asked, known)
+            dials.extend(found)
             return {}
 
         await self.events.run(Cause(client_id, ACTOR, occurred_at=at), work)
+        self.recording.memory.keep(started)
         return dials
 
     async def _decided(
@@ -232,7 +236,7 @@ class Starting:
         at: int,
         asked: Sequence[tuple[Candidate, m.Verdict]],
         leads: Mapping[str, tuple[Lead, int]],
-    ) -> list[tuple[m.Dial, Out]]:
+    ) -> tuple[list[tuple[m.Dial, Out]], list[Change[Attempt, AttemptEvent]]]:
         client_id = tx.cause.client_id
         campaigns = await tx.load_many(
             CAMPAIGNS, sorted({each.want.found.campaign_id for each, _ in asked})
@@ -263,15 +267,15 @@ class Starting:
             start = _start(each, lead, judged, verdict, at)
             # Of another attempt with this id the lead would know.
             initial = ATTEMPTS.decider.initial
-            started = ATTEMPTS.decider.decide(start, initial)
-            attempt_appends.append((attempt_id, initial, 0, started))
+            begun = ATTEMPTS.decider.decide(start, initial)
+            attempt_appends.append((attempt_id, initial, 0, begun))
             judge.started(number, attempt_id)
             key = m.CallKey(client_id, attempt_id)
             dials.append((_dial(key, each, start, judged), _out(key, each, at)))
         await tx.append(LEADS, lead_appends)
-        await tx.append(ATTEMPTS, attempt_appends)
+        started = await tx.append(ATTEMPTS, attempt_appends)
         await judge.write()
-        return dials
+        return dials, started
 
     # After the commit.
 

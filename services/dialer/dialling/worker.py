@@ -141,7 +141,6 @@ class Worker:
         self._zone = zone
         self._limits = limits
         self._judging = Judging(rulebook, keys)
-        self._recording = Recording(events)
         self._active = Active(engine, self._work)
         self._results: Results | None = None
 
@@ -180,7 +179,7 @@ class _Session:
         self.campaigns = worker._campaigns
         self.routing = worker._routing
         self.carrier = worker._carrier
-        self.recording = worker._recording
+        self.recording = Recording(worker._events)
         self.judging = worker._judging
         self.zone = worker._zone
         self.limits = worker._limits

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventkit.errors import Unavailable
-from eventkit.eventstore import Recorded
+from eventkit.eventstore import Answer, Cause, Recorded, Transaction
 from eventkit.ids import derived_id
 from services.dialer.attempts import attempt as a
 from services.dialer.attempts.store import ATTEMPTS
@@ -197,6 +197,32 @@ async def test_a_lead_is_shown_and_then_dialled_for_who_has_accepted_it(
     attempt = await ended(bench, "ann")
     assert attempt.ended is not None
     assert (attempt.ended.result, attempt.ended.mode) == (a.Result.CONNECTED, "preview")
+
+
+async def test_what_others_say_of_an_attempt_meanwhile_is_not_overwritten(
+    bench: Bench, phone: str
+) -> None:
+    await bench.campaign()
+    await bench.lead("ann", phone)
+    assert await bench.start(await bench.want(calls=0, leads=(("ann", "agent-1"),))) == 1
+    [id] = await bench.open()
+    assert len(bench.session.recording.memory) == 1
+
+    async def work(tx: Transaction) -> Answer:
+        said = a.Dispose(bench.clock.now_us(), "promised-to-pay", converted=True)
+        await tx.execute(ATTEMPTS, id, said)
+        return {}
+
+    await bench.store.run(Cause(bench.client_id, "agent-1"), work)
+    attempt = await ended(bench, "ann")
+    assert attempt.disposed is not None
+    assert attempt.disposed.disposition == "promised-to-pay"
+    assert attempt.ended is not None
+    assert attempt.ended.result is a.Result.CONNECTED
+    facts = await bench.store.history(ATTEMPTS, bench.client_id, id)
+    assert [each.version for each in facts] == list(range(1, 7))
+    assert (await bench.state("ann")).last_because == "promised-to-pay"
+    assert len(bench.session.recording.memory) == 0, "it is over"
 
 
 # After a kill.
