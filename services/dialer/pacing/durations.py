@@ -16,6 +16,8 @@ LONGEST = 3600
 REFRESH_COUNT = 8
 REFRESH_SECONDS = 5
 """The table is made anew after so many durations, or seconds: it takes a millisecond."""
+FEW = 3
+"""Ended ones for each that runs."""
 
 
 def _edges() -> list[float]:
@@ -87,7 +89,8 @@ class Durations:
         """The share that lasts longer, for each whole second from 0 to LONGEST; never quite zero.
 
         at: now, in seconds of any clock. running: how long unfinished ones have lasted so far; they
-        are looked at when the table is made anew.
+        are looked at when the table is made anew, and count while few have ended: the ended ones
+        are the short ones then. Later those that ended tell it all, and who runs is soon one.
         """
         count, second = self._built
         if (
@@ -95,7 +98,10 @@ class Durations:
             or self.count >= count + REFRESH_COUNT
             or (at is not None and not second <= at < second + REFRESH_SECONDS)
         ):
-            self._left = self._tabulate(sorted(running))
+            unfinished = sorted(running)
+            if self.count > FEW * len(unfinished):
+                unfinished = []
+            self._left = self._tabulate(unfinished)
             self._built = (self.count, second if at is None else at)
         return self._left
 

@@ -6,6 +6,8 @@ the order in which it is heard of, and the same tale gives the same figures, so 
 rebuilt from attempts on record: some microseconds for each part of it.
 """
 
+from heapq import heappop, heappush
+
 from services.dialer.pacing.durations import Durations
 from services.dialer.pacing.share import Share
 
@@ -16,6 +18,8 @@ TOO_FEW = 1 / 3
 carrier that loses all calls without saying so looks like people who do not answer; it must not be
 flooded, since people answer at once when it works again."""
 
+LONGEST_RING = 60
+"""Seconds until a call counts, even if others are rung for longer."""
 ENOUGH_TALKS = 20
 """After so many, none of which had a wrap-up, there is none."""
 
@@ -26,25 +30,48 @@ class Learned:
     Calls that ended by an error of the carrier are not told of: they say nothing about people.
     """
 
-    __slots__ = ("answer_delay", "answers", "greeting", "no_answer_delay", "talk", "wrap_up")
+    __slots__ = (
+        "_early",
+        "_number",
+        "answer_delay",
+        "answers",
+        "greeting",
+        "no_answer_delay",
+        "talk",
+        "wrap_up",
+    )
 
     def __init__(self) -> None:
         self.answers = Share(PRIOR_ANSWERS)
         self.answer_delay = Durations(mean=12.0, worth=4.0, memory=1000.0)
         self.no_answer_delay = Durations(mean=25.0, worth=4.0, memory=1000.0)
         self.greeting = Durations(mean=1.5, worth=4.0, memory=1000.0)
-        self.talk = Durations(mean=240.0, worth=6.0, memory=300.0)
-        self.wrap_up = Durations(mean=20.0, worth=6.0, memory=300.0)
+        self.talk = Durations(mean=240.0, worth=6.0, memory=500.0)
+        self.wrap_up = Durations(mean=20.0, worth=6.0, memory=500.0)
+        self._early: list[tuple[int, int, bool]] = []
+        self._number = 0
 
     def answered(self, at: int, rang: int) -> None:
         """By a person, or by what counts as one; rang: from dialling to the answer."""
-        self.answers.add(at, True)
         self.answer_delay.add(rang / SECOND)
+        self._heard(at, at - rang, True)
 
     def unanswered(self, at: int, lasted: int) -> None:
         """By nobody, or by a machine that was found out; lasted: from dialling to that end."""
-        self.answers.add(at, False)
         self.no_answer_delay.add(lasted / SECOND)
+        self._heard(at, at - lasted, False)
+
+    def _heard(self, at: int, dialled_at: int, answer: bool) -> None:
+        """Counts calls in the order in which they were dialled, when those dialled before them have
+        nearly all ended. Answers come sooner than the end of a call that nobody answers: in the
+        order of their ends the calls of one burst look like a share that jumps up, and then down;
+        believed, it makes the next burst."""
+        self._number += 1
+        heappush(self._early, (dialled_at, self._number, answer))
+        due = at - min(LONGEST_RING, self.no_answer_delay.quantile(0.95) + 1) * SECOND
+        while self._early and self._early[0][0] <= due:
+            began, _, answer = heappop(self._early)
+            self.answers.add(began, answer)
 
     def greeted(self, lasted: int) -> None:
         """From the answer to the end of the greeting."""

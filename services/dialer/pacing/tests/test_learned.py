@@ -94,9 +94,9 @@ def test_a_ringing_call() -> None:
     rng, learned = random.Random(4), Learned()
     for number in range(4000):
         if rng.random() < 0.3:
-            learned.answered(NOW + number, int(rng.uniform(5.0, 20.0) * SECOND))
+            learned.answered(NOW + number * SECOND, int(rng.uniform(5.0, 20.0) * SECOND))
         else:
-            learned.unanswered(NOW + number, 28 * SECOND)
+            learned.unanswered(NOW + number * SECOND, 28 * SECOND)
     soon = learned.answers_within(15)
     assert len(soon) == MAX_AGE + 1
     assert soon[0] == pytest.approx(0.3 * 10 / 15, abs=0.05)
@@ -104,6 +104,23 @@ def test_a_ringing_call() -> None:
     # Half of those that would be answered are: 0.15 of 0.85 are left.
     assert soon[12] == pytest.approx(0.3 * (8 / 15) / (0.3 * (8 / 15) + 0.7), abs=0.05)
     assert soon[24] < 0.02
+
+
+def test_a_burst_is_no_jump() -> None:
+    """All are dialled together, and those who answer are heard of first."""
+    rng, learned = random.Random(6), Learned()
+    shares = []
+    for burst in range(30):
+        at = NOW + burst * 40 * SECOND
+        ends = sorted(
+            (rng.randrange(5, 20), True) if rng.random() < 0.3 else (28, False) for _ in range(200)
+        )
+        for seconds, answer in ends:
+            told = learned.answered if answer else learned.unanswered
+            told(at + seconds * SECOND, seconds * SECOND)
+            if burst > 5:
+                shares.append(learned.answer_rate)
+    assert 0.2 < min(shares) <= max(shares) < 0.4
 
 
 def test_wrap_up_is_expected_until_it_is_seen_that_there_is_none() -> None:
