@@ -123,8 +123,10 @@ async def _played(
                 ]
             )
             live = await dialer.get(f"{path}/live")
+            totals = await dialer.get(f"{path}/leads/totals")
+            closed = sum(of["number"] for of in totals["items"] if of["status"] == "closed")
             text = f"{live['attempts']:,} attempts, {live['contacts']:,} persons reached"
-            progress.show(task, len(disposed), text)
+            progress.show(task, closed, text)
             if over and not connected and not live["open"]:
                 return campaign["status_reason"], Counter(disposed.values())
             if live["attempts"] != moved:

@@ -16,7 +16,7 @@ CALLER_ID = "+12125550100"
 AGENTS = 12
 WRAP_UP_S = 1
 """After a call; the carrier of a demo is so many times as fast."""
-PERSONS = 400
+PERSONS = 200
 FORBIDDEN = 15
 """So many of them are on the client's do-not-call list."""
 AREAS = {
