@@ -19,7 +19,7 @@ PAUSE = HOUR // 2
 JUMPS = 1 / 2000
 """Expected jumps for each observation."""
 EVERY = 8
-"""A hypothesis begins after so many observations."""
+"""A hypothesis begins after so many observations at least."""
 AT_MOST = 16
 FAINT = 1e-4
 """Hypotheses kept at the same time, and the weight below which one is dropped."""
@@ -51,6 +51,7 @@ class Share:
     _all: list[float] = field(default_factory=list)
     _hours: list[list[float]] = field(default_factory=list)
     _last: int = 0
+    _fresh: int = 0
 
     def __post_init__(self) -> None:
         self._since = [_Since(1.0, self.prior * WORTH, WORTH)]
@@ -58,14 +59,15 @@ class Share:
         self._hours = [[0.0, 0.0] for _ in range(24)]
 
     def add(self, at: int, hit: bool) -> None:
-        """at: microseconds since 1970."""
+        """at: microseconds since 1970. Those of the same time are one draw: nothing jumps between
+        them, in whatever order they come."""
         hour = at // HOUR % 24
         if self.count and at - self._last > PAUSE:
             self._begin(hour, 1.0)
         elif self.count and hour != self._last // HOUR % 24:
             self._begin(hour, AT_THE_HOUR)
-        elif self.count % EVERY == EVERY - 1:
-            self._begin(hour, EVERY * JUMPS)
+        elif self._fresh >= EVERY and at != self._last:
+            self._begin(hour, self._fresh * JUMPS)
         total = 0.0
         for one in self._since:
             told = one.hits / one.seen
@@ -79,9 +81,11 @@ class Share:
             pair[0] = pair[0] * KEEP_LONG + hit
             pair[1] = pair[1] * KEEP_LONG + 1.0
         self.count += 1
+        self._fresh += 1
         self._last = max(self._last, at)
 
     def _begin(self, hour: int, weight: float) -> None:
+        self._fresh = 0
         kept = sorted(
             (one for one in self._since if one.weight > FAINT), key=lambda one: -one.weight
         )[: AT_MOST - 1]
