@@ -169,10 +169,13 @@ class Watch:
         await consumer.start()
         consumer.assign([TopicPartition(TOPIC, number) for number in range(topic.partitions)])
         await consumer.seek_to_end()
-        while True:
-            for records in (await consumer.getmany(timeout_ms=1_000)).values():
-                for record in records:
-                    self.hear(AttemptEvent.FromString(record.value))
+        try:
+            while True:
+                for records in (await consumer.getmany(timeout_ms=1_000)).values():
+                    for record in records:
+                        self.hear(AttemptEvent.FromString(record.value))
+        finally:
+            await consumer.stop()
 
 
 def used(stack: Stack) -> dict[str, float]:
@@ -217,6 +220,7 @@ async def run(stack: Stack, args: argparse.Namespace) -> None:
         took = time.perf_counter() - began
         after = used(stack)
         watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
         ended = sum(watch.results.values())
         shares = {a.Result.Name(r)[7:].lower(): n for r, n in watch.results.most_common()}
         print(f"attempts a minute: {watch.started / took * 60:.0f} started")
