@@ -17,8 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from eventkit import telemetry
 from eventkit.consumer import BatchConsumer
 from eventkit.deadletter import DeadLetters
-from eventkit.errors import InvalidMessage, Unavailable
+from eventkit.errors import InvalidMessage
 from eventkit.records import Bad, Batch, Record
+from eventkit.tasks import patiently
 from services.crm.interactions import codec, orders, store
 from services.crm.interactions.calls import Calls, Said
 
@@ -27,7 +28,6 @@ log = logging.getLogger(__name__)
 CHUNK: Final = 2_000
 """Records that are decoded at a stretch; between them the event loop has its turn."""
 PATIENCE_S: Final = 60.0
-AGAIN_S: Final = 1.0
 
 UNKNOWN_EVENTS = telemetry.meter.create_counter(
     "relais.crm.unknown_events", "{event}", "Events of a type that this build lacks, by topic"
@@ -144,18 +144,12 @@ class Timelines:
     async def _put(
         self, said: Sequence[OfClient], unknown: Sequence[tuple[str, str, int, bytes]]
     ) -> None:
-        deadline = asyncio.get_running_loop().time() + self._patience_s
-        while True:
-            try:
-                async with self._engine.begin() as connection:
-                    await self._source.put(connection, said)
-                    await store.put_unknown(connection, self._source.unknown_events, unknown)
-                return
-            except Unavailable as error:
-                if asyncio.get_running_loop().time() > deadline:
-                    raise
-                log.warning("%s, trying again", error)
-                await asyncio.sleep(AGAIN_S)
+        async def put() -> None:
+            async with self._engine.begin() as connection:
+                await self._source.put(connection, said)
+                await store.put_unknown(connection, self._source.unknown_events, unknown)
+
+        await patiently(put, self._patience_s)
 
 
 def make_consumer(

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -15,8 +16,9 @@ from relais.customers.v1.events_pb2 import CustomerEvent
 
 from eventkit.consumer import BatchConsumer
 from eventkit.deadletter import DeadLetters
-from eventkit.errors import InvalidMessage, Unavailable
+from eventkit.errors import InvalidMessage
 from eventkit.records import Bad, Batch, Record
+from eventkit.tasks import patiently
 from eventkit.wire import decoded, microseconds
 from services.dialer.attempts.attempt import ID
 from services.dialer.dispositions.heard import Erased, Said
@@ -31,7 +33,6 @@ CHUNK: Final = 2_000
 AT_ONCE: Final = 200
 """Calls, or customers, of one transaction."""
 PATIENCE_S: Final = 60.0
-AGAIN_S: Final = 1.0
 
 T = TypeVar("T")
 
@@ -79,24 +80,13 @@ class Hearing:
     async def _tell(self, client_id: str, heard: Sequence[Said | Erased]) -> None:
         said = [each for each in heard if isinstance(each, Said)]
         for chunk in _chunks(said):
-            await self._patiently(self._dispositions.heard, client_id, chunk)
+            tell = partial(self._dispositions.heard, client_id, chunk)
+            await patiently(tell, self._patience_s)
         erased = sorted({each.customer_id for each in heard if isinstance(each, Erased)})
         for ids in _chunks(erased):
-            closed = await self._patiently(self._dispositions.forget, client_id, ids)
+            forget = partial(self._dispositions.forget, client_id, ids)
+            closed = await patiently(forget, self._patience_s)
             log.info("%d customers are erased, %d leads of theirs are closed", len(ids), closed)
-
-    async def _patiently(
-        self, tell: Callable[[str, list[T]], Awaitable[int]], client_id: str, chunk: list[T]
-    ) -> int:
-        deadline = asyncio.get_running_loop().time() + self._patience_s
-        while True:
-            try:
-                return await tell(client_id, chunk)
-            except Unavailable as error:
-                if asyncio.get_running_loop().time() > deadline:
-                    raise
-                log.warning("%s, trying again", error)
-                await asyncio.sleep(AGAIN_S)
 
 
 def _chunks(several: Sequence[T]) -> Iterator[list[T]]:

@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -22,9 +23,10 @@ from relais.customers.v1.events_pb2 import CustomerEvent
 
 from eventkit.consumer import BatchConsumer
 from eventkit.deadletter import DeadLetters
-from eventkit.errors import InvalidMessage, Unavailable
+from eventkit.errors import InvalidMessage
 from eventkit.eventstore import Answer, Cause, EventStore, Transaction
 from eventkit.records import Bad, Batch, Record
+from eventkit.tasks import patiently
 from eventkit.wire import decoded
 from services.orders.order.commands import ForgetCustomer
 from services.orders.order.events import Status
@@ -41,7 +43,6 @@ CHUNK: Final = 2_000
 AT_ONCE: Final = 200
 """Customers of one transaction."""
 PATIENCE_S: Final = 60.0
-AGAIN_S: Final = 1.0
 
 Erased = tuple[str, str]
 """The client, and the customer who was erased."""
@@ -90,19 +91,10 @@ class Erasures:
     async def _forget_all(self, client_id: str, customer_ids: Collection[str]) -> None:
         rest = iter(sorted(customer_ids))
         while chunk := list(islice(rest, AT_ONCE)):
-            ended = await self._patiently(client_id, chunk)
+            ended = await patiently(
+                partial(forget, self._events, client_id, chunk), self._patience_s
+            )
             log.info("%d customers are erased, %d drafts of theirs have ended", len(chunk), ended)
-
-    async def _patiently(self, client_id: str, customer_ids: Collection[str]) -> int:
-        deadline = asyncio.get_running_loop().time() + self._patience_s
-        while True:
-            try:
-                return await forget(self._events, client_id, customer_ids)
-            except Unavailable as error:
-                if asyncio.get_running_loop().time() > deadline:
-                    raise
-                log.warning("%s, trying again", error)
-                await asyncio.sleep(AGAIN_S)
 
 
 def decode(record: Record) -> Erased | None:

@@ -17,6 +17,7 @@ from relais.clients.v1.events_pb2 import ClientEvent
 from relais.customers.v1.events_pb2 import CustomerErased, CustomerEvent, CustomerMerged
 from relais.event.v1.meta_pb2 import EventMeta
 
+from eventkit import tasks
 from eventkit.clock import SystemClock
 from eventkit.deadletter import DeadLetters
 from eventkit.decider import Rejected
@@ -32,7 +33,6 @@ from eventkit.topictable import read_partition
 from relaisctl.stack import Broker, Ports, Stack
 from services.orders.clients import clients as registered_clients
 from services.orders.order import events as ev
-from services.orders.order import stream
 from services.orders.order.state import Order
 from services.orders.order.store import ORDERS, Filter, orders
 from services.orders.order.stream import Erasures, make_consumer
@@ -230,7 +230,7 @@ async def test_many_at_once(store: EventStore, client_id: str) -> None:
 async def test_without_postgresql_it_waits_and_then_stops(
     keys: KeyRing, client_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "AGAIN_S", 0.1)
+    monkeypatch.setattr(tasks, "AGAIN_S", 0.1)
     engine = make_engine("postgresql://nobody@127.0.0.1:1/orders")
     erasures = Erasures(EventStore(engine, keys, SystemClock()), known, patience_s=0.5)
     began = time.monotonic()
