@@ -57,6 +57,7 @@ class Queued(Report):
     queue_id: str
     priority: Int32 = 0
     required_skills: list[RequiredSkill] = Field(default_factory=list)
+    auto_accept: bool = False
 
 
 class Connected(Report):
@@ -166,7 +167,7 @@ def make_api(reports: Reports, supervision: Supervision) -> FastAPI:
     @api.post("/v1/calls/{client_id}/{call_id}/queued", **taken)
     async def queued(request: Request, client_id: str, call_id: str, report: Queued) -> Taken:
         required = _required(report.required_skills)
-        body = c.QueueCall(call_id, report.queue_id, report.priority, required)
+        body = c.QueueCall(call_id, report.queue_id, report.priority, required, report.auto_accept)
         return await call(request, client_id, report, body)
 
     @api.post("/v1/calls/{client_id}/{call_id}/abandoned", **taken)

@@ -93,6 +93,8 @@ class QueueCall:
     queue_id: str
     priority: int = 0
     required_skills: Skills = ()
+    auto_accept: bool = False
+    """Whoever is offered the call has accepted; until it is connected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +371,7 @@ class TakeOverCall:
     helps_made: int = 0
     done: tuple[str, ...] = ()
     """The last commands that would do something again if they were repeated."""
+    auto_accept: bool = False
 
 
 CallCommand = (

@@ -39,6 +39,7 @@ def queue_call(turn: Turn, body: c.QueueCall) -> None:
         return
     at = turn.time(call)
     call.asked = asked
+    call.auto_accept = body.auto_accept
     call.queued_at = at
     state = turn.enter_queue(call, body.queue_id, at)
     queued = e.CallQueued(
@@ -105,6 +106,7 @@ def take_over(turn: Turn, body: c.TakeOverCall) -> None:
         moves=body.moves,
         helps_made=body.helps_made,
         done=body.done,
+        auto_accept=body.auto_accept,
         wrapping=sum(stream in agent.wrap_ups for agent in pool.agents.values()) if moved else 0,
     )
     pool.calls[stream] = call

@@ -171,6 +171,8 @@ class Call:
     """The last commands that would do something again if they were repeated."""
     interrupted: bool = False
     """An e-mail that waits until its agent has finished something more urgent."""
+    auto_accept: bool = False
+    """Whoever is offered it has accepted; until it is connected."""
     answered: bool = False
     """An agent has talked to the customer, perhaps another one."""
     wrapping: int = 0

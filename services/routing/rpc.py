@@ -193,7 +193,9 @@ def _call_report(request: pb.ReportCallRequest) -> c.Body:
         case "queued":
             queued = request.queued
             required = from_required(queued.required_skills)
-            return c.QueueCall(call_id, queued.queue_id, queued.priority, required)
+            return c.QueueCall(
+                call_id, queued.queue_id, queued.priority, required, queued.auto_accept
+            )
         case "abandoned":
             return c.ReportCallAbandoned(call_id)
         case "connected":

@@ -35,7 +35,17 @@ class Rejected(Exception):
 class Turn:
     """now: the pool's time as of this command. events: what has happened so far."""
 
-    __slots__ = ("_lifted", "_open", "_waiting", "command", "events", "now", "pool", "settle")
+    __slots__ = (
+        "_accepted",
+        "_lifted",
+        "_open",
+        "_waiting",
+        "command",
+        "events",
+        "now",
+        "pool",
+        "settle",
+    )
 
     def __init__(self, pool: Pool, command: c.Command) -> None:
         self.pool = pool
@@ -47,6 +57,7 @@ class Turn:
         self._waiting: list[Call] = []
         self._lifted: set[tuple[str, str]] = set()
         self._open: dict[str, Agent] = {}
+        self._accepted: list[Call] = []
 
     # What the handlers ask.
 
@@ -468,6 +479,7 @@ class Turn:
             call.moves,
             call.helps_made,
             call.done,
+            call.auto_accept,
         )
         # Decided now, however old the report is: the other pool may have forgotten what was then.
         self.events.append(e.Sent(step.pool_id, call.client_id, max(self.now, call.at), take_over))
@@ -500,6 +512,7 @@ class Turn:
     def connect(self, call: Call, agent: Agent, at: int) -> None:
         call.state = CallState.CONNECTED
         call.connected_at = at
+        call.auto_accept = False
         since = call.requeued_at if call.answered else call.queued_at
         waited = at - since
         connected = e.CallConnected(agent.agent_id, call.queue_id, call.arrived_at, waited)
@@ -606,6 +619,15 @@ class Turn:
     # wait goes to who was idle before; who has just become free then chooses among those who wait.
 
     def match(self) -> None:
+        self._match()
+        while accepted := self._accepted:
+            # As if each had accepted by the next command: there may be room for more, or for less.
+            self._accepted, self._waiting, self._open, self.settle = [], [], {}, False
+            for call in accepted:
+                self.assign(call, self.pool.agents[call.agent_id], self.now)
+            self._match()
+
+    def _match(self) -> None:
         pool, waiting = self.pool, self._waiting
         for agent in self._open.values():
             pool.count_agent(agent)
@@ -700,6 +722,8 @@ class Turn:
             reserved = e.AgentReserved(call.offer_id, call.main or call.stream_id)
             self.emit_agent(agent, now, reserved, call.client_id)
         pool.index_agent(agent)
+        if call.auto_accept:
+            self._accepted.append(call)
 
 
 def urgent(call: Call) -> bool:

@@ -153,8 +153,8 @@ class Calls:
 
     def news(self, news: m.News) -> Join | None:
         match news:
-            case m.Offer():
-                return self._offered(news)
+            case m.Assigned():
+                return self._assigned(news)
             case m.QueuedCall(call, pool_id, at):
                 if call.stream_id not in self.outs:
                     self._others[pool_id].append(at)
@@ -170,13 +170,13 @@ class Calls:
             times.popleft()
         return len(times) * SECOND / RATE_FOR
 
-    def _offered(self, offer: m.Offer) -> Join | None:
+    def _assigned(self, news: m.Assigned) -> Join | None:
         """None: it is none of ours, or over, or the carrier has somebody already."""
-        out = self.outs.get(offer.attempt.stream_id)
+        out = self.outs.get(news.attempt.stream_id)
         if out is None or not out.told or out.connected_at or out.nobody:
             return None
-        out.talks_to = offer.agent_id
-        return Join(out.key, offer.agent_id)
+        out.talks_to = news.agent_id
+        return Join(out.key, news.agent_id)
 
     def refused(self, join: Join) -> None:
         """The carrier has not connected them."""

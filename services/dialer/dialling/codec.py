@@ -179,6 +179,9 @@ def command(pool_id: str, told: m.Told, now: int) -> Message:
             wire.queue_call.call_id = call.attempt_id
             wire.queue_call.queue_id = queue_id
             wire.queue_call.priority = priority
+            # Nobody waits two seconds for a desktop. So the agent is the call's before the carrier
+            # is asked, and no other is offered it, whoever is killed in between.
+            wire.queue_call.auto_accept = True
             for skill, level in skills:
                 wire.queue_call.required_skills.add(skill=skill, min_level=level)
         case m.AgentConnected(agent_id):
@@ -206,8 +209,8 @@ def news(record: Record) -> m.News | None:
     event = decoded(record, CallEvent)
     key = m.CallKey(event.meta.client_id, event.call_id)
     match event.WhichOneof("body"):
-        case "offered":
-            return m.Offer(key, event.offered.agent_id, microseconds(event.meta.occurred_at))
+        case "assigned":
+            return m.Assigned(key, event.assigned.agent_id, microseconds(event.meta.occurred_at))
         case "queued":
             at = microseconds(event.meta.occurred_at)
             return m.QueuedCall(key, event.queued.pool_id, at)

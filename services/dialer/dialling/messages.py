@@ -152,8 +152,8 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """Routing has found an agent for a call."""
+class Assigned:
+    """Routing has found an agent for a call, who has accepted."""
 
     attempt: CallKey
     agent_id: str
@@ -177,7 +177,7 @@ class WrappedUp:
     lasted: int
 
 
-News = Offer | QueuedCall | WrappedUp
+News = Assigned | QueuedCall | WrappedUp
 
 
 # The carrier.

@@ -1,8 +1,8 @@
-"""call-events in, from a moment ago on: routing offers one of our calls to an agent, and the
+"""call-events in, from a moment ago on: routing gives one of our calls to an agent, and the
 carrier is asked to connect the two; and who else waits for agents, for pacing.
 
-Without a group and without offsets: an offer counts for two seconds, and what was missed by then
-the carrier has answered with the message. A repeat is harmless.
+Without a group and without offsets: an assignment counts for two seconds, and what was missed by
+then the carrier has answered with the message. A repeat is harmless.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 TOPIC: Final = "call-events"
 BACK_MS: Final = 5_000
-"""So far back it begins: offers of calls that may still wait."""
+"""So far back it begins: assignments of calls that may still wait."""
 CHUNK: Final = 500
 """Records that are decoded at a stretch; between them the event loop has its turn."""
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.2, 5.0

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from services.routing.commands import SECOND, Channel
@@ -252,6 +252,7 @@ class Room:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
+        self._back: set[str] = set()
         self.shares = Recount(pool)
         settings = pool.settings
         self.linear = LinearMatching(
@@ -278,9 +279,16 @@ class Room:
     def take_back(self, offer: Offer) -> None:
         """As it was before this offer, the last one."""
         agent, call = self.pool.agents[offer.agent_id], self.pool.calls[offer.stream]
-        assert agent.offered == offer.stream
-        self.shares.hands[agent.agent_id] = list(agent.calls)
-        self.add_agent(agent, offer.since, offered=False)
+        if agent.offered != offer.stream:
+            assert call.auto_accept
+            assert call.state is CallState.ASSIGNED
+            assert offer.stream in agent.calls
+        self._back.add(offer.stream)
+        calls = [stream for stream in agent.calls if stream not in self._back]
+        state = agent.state if calls else AgentState.RESERVED
+        before = replace(agent, calls=calls, state=state, offered=offer.stream)
+        self.shares.hands[agent.agent_id] = calls
+        self.add_agent(before, offer.since, offered=False)
         self.add_call(call)
 
     def rank(self, agent_id: str, stream: str) -> Numbers:

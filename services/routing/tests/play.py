@@ -81,11 +81,12 @@ class Play:
         customer: str = "",
         priority: int = 0,
         skills: c.Skills = (),
+        auto_accept: bool = False,
     ) -> list[Any]:
         """Arrives and is queued."""
         arrived = c.ReportCallArrived(call_id, channel, c.Direction.INBOUND, "", customer)
         self.tell(arrived, client)
-        return self.tell(c.QueueCall(call_id, queue_id, priority, skills), client)
+        return self.tell(c.QueueCall(call_id, queue_id, priority, skills, auto_accept), client)
 
     def accept(self, call_id: str, client: str = "acme") -> list[Any]:
         call = self.of(call_id, client)

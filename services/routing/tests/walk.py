@@ -221,7 +221,8 @@ class Walk:
     def queue_call(self, call_id: str) -> c.QueueCall:
         rng = self.rng
         priority = rng.choice((0, 0, 0, 1, 9))
-        return c.QueueCall(call_id, rng.choice(QUEUES), priority, self.required())
+        auto_accept = rng.random() < 0.15
+        return c.QueueCall(call_id, rng.choice(QUEUES), priority, self.required(), auto_accept)
 
     def enter(self) -> c.Command | None:
         return self.of_call(lambda call: self.queue_call(call.call_id), CallState.ARRIVED)

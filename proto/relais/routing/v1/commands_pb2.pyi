@@ -231,9 +231,12 @@ class QueueCall(_message.Message):
     QUEUE_ID_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     REQUIRED_SKILLS_FIELD_NUMBER: _builtins.int
+    AUTO_ACCEPT_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     queue_id: _builtins.str
     priority: _builtins.int
+    auto_accept: _builtins.bool
+    """Whoever is offered it has accepted: nobody is asked, until the call is connected."""
     @_builtins.property
     def required_skills(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.RequiredSkill]: ...
     def __init__(
@@ -243,10 +246,11 @@ class QueueCall(_message.Message):
         queue_id: _builtins.str = ...,
         priority: _builtins.int = ...,
         required_skills: _abc.Iterable[_events_pb2.RequiredSkill] | None = ...,
+        auto_accept: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "priority", b"priority", "queue_id", b"queue_id", "required_skills", b"required_skills"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auto_accept", b"auto_accept", "call_id", b"call_id", "priority", b"priority", "queue_id", b"queue_id", "required_skills", b"required_skills"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -567,6 +571,7 @@ class TakeOverCall(_message.Message):
     MOVES_FIELD_NUMBER: _builtins.int
     HELPS_MADE_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
+    AUTO_ACCEPT_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     queue_id: _builtins.str
     from_pool_id: _builtins.str
@@ -584,6 +589,7 @@ class TakeOverCall(_message.Message):
     """How often it has gone from queue to queue, or pool to pool, because it waited too long."""
     helps_made: _builtins.int
     """How many requests for help it has had: the last part of their ids."""
+    auto_accept: _builtins.bool
     @_builtins.property
     def arrived_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -626,10 +632,11 @@ class TakeOverCall(_message.Message):
         moves: _builtins.int = ...,
         helps_made: _builtins.int = ...,
         done: _abc.Iterable[_builtins.str] | None = ...,
+        auto_accept: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["arrived_at", b"arrived_at", "held", b"held", "queued_at", b"queued_at", "requeued_at", b"requeued_at", "talked", b"talked"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "arrived_at", b"arrived_at", "attempts", b"attempts", "call_id", b"call_id", "callback", b"callback", "channel", b"channel", "customer_id", b"customer_id", "done", b"done", "from_pool_id", b"from_pool_id", "held", b"held", "helps_made", b"helps_made", "moves", b"moves", "priority", b"priority", "queue_id", b"queue_id", "queued_at", b"queued_at", "requeued_at", b"requeued_at", "required_skills", b"required_skills", "talked", b"talked", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "arrived_at", b"arrived_at", "attempts", b"attempts", "auto_accept", b"auto_accept", "call_id", b"call_id", "callback", b"callback", "channel", b"channel", "customer_id", b"customer_id", "done", b"done", "from_pool_id", b"from_pool_id", "held", b"held", "helps_made", b"helps_made", "moves", b"moves", "priority", b"priority", "queue_id", b"queue_id", "queued_at", b"queued_at", "requeued_at", b"requeued_at", "required_skills", b"required_skills", "talked", b"talked", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

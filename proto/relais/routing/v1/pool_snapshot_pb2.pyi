@@ -554,6 +554,7 @@ class CallSnapshot(_message.Message):
     TALKED_US_FIELD_NUMBER: _builtins.int
     REQUEUED_AT_US_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
+    AUTO_ACCEPT_FIELD_NUMBER: _builtins.int
     client_id: _builtins.str
     call_id: _builtins.str
     state: Global___CallState.ValueType
@@ -605,6 +606,7 @@ class CallSnapshot(_message.Message):
     """With earlier agents, hold included."""
     requeued_at_us: _builtins.int
     """When it began to wait again, after it had been answered."""
+    auto_accept: _builtins.bool
     @_builtins.property
     def required_skills(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2_2.RequiredSkill]: ...
     @_builtins.property
@@ -672,10 +674,11 @@ class CallSnapshot(_message.Message):
         talked_us: _builtins.int = ...,
         requeued_at_us: _builtins.int = ...,
         done: _abc.Iterable[_builtins.str] | None = ...,
+        auto_accept: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "why", b"why"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "answered", b"answered", "any_group", b"any_group", "arrived_at_us", b"arrived_at_us", "asked", b"asked", "at_us", b"at_us", "attempts", b"attempts", "call_id", b"call_id", "callback", b"callback", "channel", b"channel", "client_id", b"client_id", "connected_at_us", b"connected_at_us", "customer_id", b"customer_id", "done", b"done", "ended_at_us", b"ended_at_us", "entered_at_us", b"entered_at_us", "groups", b"groups", "held_at_us", b"held_at_us", "held_us", b"held_us", "helps", b"helps", "helps_made", b"helps_made", "interrupted", b"interrupted", "kind", b"kind", "main", b"main", "moves", b"moves", "not_before_us", b"not_before_us", "offer_expires_at_us", b"offer_expires_at_us", "offer_id", b"offer_id", "only_agent", b"only_agent", "only_until_us", b"only_until_us", "priority", b"priority", "queue_id", b"queue_id", "queued_at_us", b"queued_at_us", "relaxed", b"relaxed", "requeued_at_us", b"requeued_at_us", "required_skills", b"required_skills", "state", b"state", "step", b"step", "talked_us", b"talked_us", "version", b"version", "why", b"why", "wrapping", b"wrapping"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "answered", b"answered", "any_group", b"any_group", "arrived_at_us", b"arrived_at_us", "asked", b"asked", "at_us", b"at_us", "attempts", b"attempts", "auto_accept", b"auto_accept", "call_id", b"call_id", "callback", b"callback", "channel", b"channel", "client_id", b"client_id", "connected_at_us", b"connected_at_us", "customer_id", b"customer_id", "done", b"done", "ended_at_us", b"ended_at_us", "entered_at_us", b"entered_at_us", "groups", b"groups", "held_at_us", b"held_at_us", "held_us", b"held_us", "helps", b"helps", "helps_made", b"helps_made", "interrupted", b"interrupted", "kind", b"kind", "main", b"main", "moves", b"moves", "not_before_us", b"not_before_us", "offer_expires_at_us", b"offer_expires_at_us", "offer_id", b"offer_id", "only_agent", b"only_agent", "only_until_us", b"only_until_us", "priority", b"priority", "queue_id", b"queue_id", "queued_at_us", b"queued_at_us", "relaxed", b"relaxed", "requeued_at_us", b"requeued_at_us", "required_skills", b"required_skills", "state", b"state", "step", b"step", "talked_us", b"talked_us", "version", b"version", "why", b"why", "wrapping", b"wrapping"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -178,8 +178,11 @@ class ReportCallRequest(_message.Message):
         QUEUE_ID_FIELD_NUMBER: _builtins.int
         PRIORITY_FIELD_NUMBER: _builtins.int
         REQUIRED_SKILLS_FIELD_NUMBER: _builtins.int
+        AUTO_ACCEPT_FIELD_NUMBER: _builtins.int
         queue_id: _builtins.str
         priority: _builtins.int
+        auto_accept: _builtins.bool
+        """Whoever is offered it has accepted: for calls whose customer cannot wait for a desktop."""
         @_builtins.property
         def required_skills(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.RequiredSkill]: ...
         def __init__(
@@ -188,10 +191,11 @@ class ReportCallRequest(_message.Message):
             queue_id: _builtins.str = ...,
             priority: _builtins.int = ...,
             required_skills: _abc.Iterable[_events_pb2.RequiredSkill] | None = ...,
+            auto_accept: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["priority", b"priority", "queue_id", b"queue_id", "required_skills", b"required_skills"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["auto_accept", b"auto_accept", "priority", b"priority", "queue_id", b"queue_id", "required_skills", b"required_skills"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

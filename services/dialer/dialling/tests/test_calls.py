@@ -103,24 +103,24 @@ def test_what_is_heard_again_changes_nothing(name: str) -> None:
     assert follows(found, *heard[-1:]) == []
 
 
-def test_an_offer_asks_the_carrier_until_somebody_is_connected() -> None:
+def test_an_assignment_asks_the_carrier_until_somebody_is_connected() -> None:
     found = calls()
-    offer = m.Offer(KEY, "ann", 13 * S)
-    assert found.news(offer) is None, "it does not wait yet"
+    assigned = m.Assigned(KEY, "ann", 13 * S)
+    assert found.news(assigned) is None, "it does not wait yet"
     follows(found, ANSWERED, GREETED)
-    assert found.news(offer) == Join(KEY, "ann")
+    assert found.news(assigned) == Join(KEY, "ann")
     assert found.outs[KEY.stream_id].talks_to == "ann"
     found.refused(Join(KEY, "ann"))
     assert found.outs[KEY.stream_id].talks_to == ""
-    again = m.Offer(KEY, "bob", 13 * S)
+    again = m.Assigned(KEY, "bob", 13 * S)
     assert found.news(again) == Join(KEY, "bob")
     found.refused(Join(KEY, "ann"))
     assert found.outs[KEY.stream_id].talks_to == "bob", "is asked, whatever became of ann"
     assert found.outs[KEY.stream_id].wants_agent
     follows(found, a.Connected(14 * S, "bob"))
     assert not found.outs[KEY.stream_id].wants_agent
-    assert found.news(offer) is None
-    assert found.news(m.Offer(m.CallKey("acme", "other"), "ann", 0)) is None
+    assert found.news(assigned) is None
+    assert found.news(m.Assigned(m.CallKey("acme", "other"), "ann", 0)) is None
 
 
 ROW = {

@@ -98,6 +98,7 @@ def test_routing_is_told_of_a_live_answer() -> None:
     queued = told(m.Queued("out", 7, (("french", 2),))).queue_call
     assert (queued.call_id, queued.queue_id, queued.priority) == ("x", "out", 7)
     assert [(each.skill, each.min_level) for each in queued.required_skills] == [("french", 2)]
+    assert queued.auto_accept
     assert told(m.AgentConnected("ann")).report_call_connected.agent_id == "ann"
     assert told(m.Abandoned()).WhichOneof("body") == "report_call_abandoned"
     assert told(m.Ended()).WhichOneof("body") == "report_call_ended"
@@ -125,8 +126,8 @@ def test_what_is_heard_of_calls() -> None:
     event = CallEvent(call_id="x")
     event.meta.client_id = "acme"
     event.meta.occurred_at.FromMicroseconds(5 * S)
-    event.offered.agent_id = "ann"
-    assert codec.news(record(event.SerializeToString())) == m.Offer(KEY, "ann", 5 * S)
+    event.assigned.agent_id = "ann"
+    assert codec.news(record(event.SerializeToString())) == m.Assigned(KEY, "ann", 5 * S)
     event.queued.pool_id = "main"
     assert codec.news(record(event.SerializeToString())) == m.QueuedCall(KEY, "main", 5 * S)
     event.wrapped_up.wrap_up.FromMicroseconds(30 * S)
