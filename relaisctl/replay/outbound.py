@@ -34,15 +34,20 @@ ANSWERS = {"completed": 6, "refused": 3, "wrong-person": 1}
 
 
 def number(index: int, now: datetime | None = None) -> str:
-    """In E.164, for an index below 7,000,000; now: with a zone, by default this moment.
+    """In E.164, for an index below 7,000,000. now: see `prefix`."""
+    return f"{prefix(now)}{2_340_000 + index}"
+
+
+def prefix(now: datetime | None = None) -> str:
+    """What seven digits follow. now: with a zone, by default this moment.
 
     American ones; for an hour or two nobody in America may be called, and London has its morning.
     """
     now = now or datetime.now(UTC)
     for zone, area in AREAS.items():
         if OPENS <= now.astimezone(ZoneInfo(zone)).hour < CLOSES:
-            return f"+1{area}{2_340_000 + index}"
-    return f"+44207{1_000_000 + index}"
+            return f"+1{area}"
+    return "+44207"
 
 
 def campaign(pool_id: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from relaisctl.stack.services import SERVICES, SIMULATORS, Service, check_ready,
 from tests.contracts.contracts import DEAD_LETTERS
 from tests.contracts.deployed import in_kubernetes
 from tests.integration.conftest import Engines, token_of
-from tests.integration.dialler_centre import HUMANS, Dialled, scenario
+from tests.integration.dialer_centre import HUMANS, Dialled, scenario
 
 SPY = Path(__file__).with_name("kafka_spy.py")
 CLIENT = POOL = "as-deployed"

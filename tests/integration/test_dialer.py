@@ -12,7 +12,7 @@ from relais.attempts.v1.events_pb2 import AttemptEvent
 from eventkit.clock import SystemClock, rfc3339
 from relaisctl.stack import Stack
 from tests.integration.conftest import Engines
-from tests.integration.dialler_centre import HUMANS, PROCESSES, dialled, number, scenario
+from tests.integration.dialer_centre import HUMANS, PROCESSES, dialled, number, scenario
 
 LEADS, AGENTS = 300, 12
 WITHIN_US = 2_000_000
@@ -52,7 +52,7 @@ def check(attempts: dict[str, list[AttemptEvent]]) -> Counter[int]:
 
 @pytest.mark.timeout(300)
 async def test_a_campaign_from_the_first_lead_to_the_last(stack: Engines, running: Stack) -> None:
-    async with dialled(running, stack.kafka, "dialler-walk") as centre:
+    async with dialled(running, stack.kafka, "dialer-walk") as centre:
         await centre.agents(AGENTS)
         await centre.campaign("walk")
         leads = await centre.leads("walk", range(LEADS))
@@ -83,7 +83,7 @@ async def test_a_campaign_from_the_first_lead_to_the_last(stack: Engines, runnin
 async def test_who_is_put_on_the_list_is_not_called_from_then_on(
     stack: Engines, running: Stack
 ) -> None:
-    async with dialled(running, stack.kafka, "dialler-list") as centre:
+    async with dialled(running, stack.kafka, "dialer-list") as centre:
         await centre.agents(4)
         await centre.campaign("list", mode="progressive")
         leads = await centre.leads("list", range(1_000, 1_120))
@@ -129,7 +129,7 @@ def of_lead(attempts: dict[str, list[AttemptEvent]], lead_id: str) -> list[Attem
 async def test_an_agent_looks_first_and_is_the_one_who_is_connected(
     stack: Engines, running: Stack
 ) -> None:
-    async with dialled(running, stack.kafka, "dialler-preview") as centre:
+    async with dialled(running, stack.kafka, "dialer-preview") as centre:
         await centre.agents(1)
         [agent] = centre.agent_ids
         await centre.campaign("preview", mode="preview")
@@ -166,7 +166,7 @@ async def test_an_agent_looks_first_and_is_the_one_who_is_connected(
 async def test_who_has_promised_to_call_is_the_one_who_is_connected(
     stack: Engines, running: Stack
 ) -> None:
-    async with dialled(running, stack.kafka, "dialler-promise") as centre:
+    async with dialled(running, stack.kafka, "dialer-promise") as centre:
         await centre.agents(3)
         promising = centre.agent_ids[1]
         await centre.report_agent(promising, "on-break", reason="lunch")
@@ -195,7 +195,7 @@ async def test_who_has_promised_to_call_is_the_one_who_is_connected(
 
 @pytest.mark.timeout(120)
 async def test_a_message_needs_no_agents(stack: Engines, running: Stack) -> None:
-    async with dialled(running, stack.kafka, "dialler-message") as centre:
+    async with dialled(running, stack.kafka, "dialer-message") as centre:
         await centre.campaign(
             "message",
             purpose="information",
