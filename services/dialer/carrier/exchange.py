@@ -1,13 +1,13 @@
 """The simulated carrier at work: calls that live by the clock, and followers of their results."""
 
 import asyncio
-from collections import deque
+import heapq
+import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -32,7 +32,9 @@ from services.dialer.carrier.journal import Entry, Journal, Key, Known, Taken
 from services.dialer.carrier.scenario import Failing, Scenario
 
 RECENT = 20_000
-"""Results that followers read from memory; who is further behind reads the journal."""
+"""At least so many results followers read from memory; who is further behind reads the journal."""
+TICK_S = 0.005
+"""What happens within one is recorded and told together."""
 BATCH = 500
 """Results of one message, at most."""
 PRUNE_S = 3600.0
@@ -56,7 +58,6 @@ class _Live:
     told: int = 0
     connects: list[Connect] = field(default_factory=list)
     hung_up_at: int | None = None
-    timer: asyncio.TimerHandle | None = None
 
     @property
     def key(self) -> Key:
@@ -88,20 +89,20 @@ class Exchange:
         self._due: list[tuple[Key, Result]] = []
         self._recording: asyncio.Task[None] | None = None
         self._dialling: set[asyncio.Task[list[Dialled]]] = set()
-        self._recent: deque[Entry] = deque(maxlen=RECENT)
+        self._recent: list[Entry] = []
+        self._wakes: list[tuple[int, int, _Live]] = []
+        self._numbers = itertools.count()
         self._followers: dict[str, _Follower] = {}
 
     async def __aenter__(self) -> "Exchange":
         self._journal = Journal(self._path, self._clock.now_us(), self._committed)
-        self._pruning = asyncio.create_task(self._prune())
+        self._tasks = [asyncio.create_task(each) for each in (self._play(), self._prune())]
         return self
 
     async def __aexit__(self, *error: object) -> None:
         """What is under way is over as if killed: the next start says so."""
-        self._pruning.cancel()
-        for live in self._live.values():
-            if live.timer is not None:
-                live.timer.cancel()
+        for task in self._tasks:
+            task.cancel()
         for follower in self._followers.values():
             _end(follower, Unavailable("the carrier stops"))
         await self._journal.close()
@@ -254,16 +255,22 @@ class Exchange:
         if self._due and self._recording is None:
             # What happens in this turn of the event loop is recorded together.
             self._recording = asyncio.create_task(self._record())
-        if live.timer is not None:
-            live.timer.cancel()
-            live.timer = None
         if live.told == len(live.plan):
             self._live.pop(live.key, None)
-            return
-        wait_s = max(0, live.plan[live.told].at - now) / 1e6
-        live.timer = asyncio.get_running_loop().call_later(
-            wait_s, lambda: self._happen(live, self.now())
-        )
+        else:
+            wake = live.plan[live.told].at, next(self._numbers), live
+            heapq.heappush(self._wakes, wake)
+
+    async def _play(self) -> None:
+        """What was planned happens when its time has come. A plan that was made anew leaves an old
+        wake behind, at which nothing may have happened yet."""
+        while True:
+            now = self.now()
+            while self._wakes and self._wakes[0][0] <= now:
+                _, _, live = heapq.heappop(self._wakes)
+                if live.told < len(live.plan) and live.plan[live.told].at <= now:
+                    self._happen(live, now)
+            await asyncio.sleep(TICK_S)
 
     async def _record(self) -> None:
         due, self._due = self._due, []
@@ -285,7 +292,9 @@ class Exchange:
     # Followers.
 
     def _committed(self, entries: list[Entry]) -> None:
-        self._recent.extend(entries)
+        self._recent += entries
+        if len(self._recent) > 2 * RECENT:
+            del self._recent[:RECENT]
         for follower in self._followers.values():
             follower.news.set()
 
@@ -294,7 +303,7 @@ class Exchange:
         if recent and recent[0].position <= position + 1:
             # Positions have no gaps.
             start = position + 1 - recent[0].position
-            return list(islice(recent, start, start + limit))
+            return recent[start : start + limit]
         return await self._journal.after(position, limit)
 
     async def _acknowledge(
