@@ -150,7 +150,7 @@ class Watch:
 
     def clear(self) -> None:
         self.started = 0
-        self.results: Counter[int] = Counter()
+        self.results: Counter[a.Result.ValueType] = Counter()
         self.waited: list[int] = []
         self.lag: list[int] = []
 

@@ -236,7 +236,7 @@ def attempt_stream(
     client: str, id_: str, *told: Told, at: int = MONDAY, **origin: Any
 ) -> list[AttemptEvent]:
     """Any events of an attempt, seconds after its start. origin: its fields beside the defaults."""
-    where = {"campaign_id": "autumn", "list_id": "l-1", "lead_id": f"lead-{id_}"}
+    where: dict[str, Any] = {"campaign_id": "autumn", "list_id": "l-1", "lead_id": f"lead-{id_}"}
     where |= {"number_id": "n-1", "number_of_attempt": 1, **origin}
     events = []
     for version, (seconds, name, fields) in enumerate(told, 1):
