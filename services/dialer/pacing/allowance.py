@@ -2,16 +2,17 @@
 
 The measure steers: what is left of the allowance is spent over the next live answers, neither at
 once nor never. Let A of L live answers be abandoned, at most `limit` of them allowed, `target`
-aimed at, and H the answers over which a surplus is spent:
+aimed at, H the answers over which a surplus is spent, and F those that are on their way:
 
-    left = min(target L, limit L - reserve) - A          reserve = 1 + 2.8 sqrt(limit H / 2)
+    left = min(target L, limit L - reserve) - A          reserve = 1 + 2.8 sqrt(limit (H / 2 + F))
     risk = target + left / H, between LEAST and twice the target
 
 A surplus or a debt therefore fades over H answers. Around where it settles, A wanders like an
 Ornstein-Uhlenbeck process whose variance is limit H / 2 (each answer adds variance `limit`, and a
-debt of one is paid back at the rate 1 / H): the reserve is 2.8 standard deviations and the call
-that cannot be halved. So the share is below the limit not only when the period ends, but whenever
-the campaign is stopped, which ends the period, too. Towards the end H is what is still expected.
+debt of one is paid back at the rate 1 / H), and what is on its way cannot be steered any more: the
+reserve is 2.8 standard deviations of both and the call that cannot be halved. So the share is below the limit not only when the period ends, but whenever
+the campaign is stopped, which ends the period, too. The reserve is not spent towards the end: what
+is out by then cannot be taken back, and it is seven to ten calls of a period.
 """
 
 from math import sqrt
@@ -20,7 +21,6 @@ from services.dialer.pacing.scene import Measure
 
 SPENT_OVER = 300.0
 """Live answers: short against a period, long against what is on its way at one time."""
-SHORTEST = 20.0
 DEVIATIONS = 2.8
 LEAST = 1e-3
 """With nothing left, calls whose agent is as good as certain are still dialled."""
@@ -29,18 +29,10 @@ MOST = 2.0
 is abandoned, so that a surplus is best spent evenly."""
 
 
-def risk(measure: Measure, now: int) -> float:
-    """The chance that a call dialled now may have of finding no agent, should it be answered."""
-    over = max(SHORTEST, min(SPENT_OVER, _expected(measure, now)))
-    reserve = 1.0 + DEVIATIONS * sqrt(measure.limit * over / 2.0)
+def risk(measure: Measure, coming: float) -> float:
+    """The chance that a call dialled now may have of finding no agent, should it be answered.
+    coming: live answers to be expected of the campaign's calls that are out."""
+    reserve = 1.0 + DEVIATIONS * sqrt(measure.limit * (SPENT_OVER / 2.0 + coming))
     target = min(measure.target, measure.limit)
     left = min(target * measure.live, measure.limit * measure.live - reserve) - measure.abandoned
-    return max(LEAST, min(MOST * target, target + left / over))
-
-
-def _expected(measure: Measure, now: int) -> float:
-    """Live answers until the period ends, at the pace so far."""
-    if measure.ends_at <= measure.began_at or now <= measure.began_at:
-        return SPENT_OVER
-    pace = measure.live / (now - measure.began_at)
-    return pace * max(0, measure.ends_at - now)
+    return max(LEAST, min(MOST * target, target + left / SPENT_OVER))

@@ -19,8 +19,9 @@ MOST_OUT = 30
 def dial(scene: Scene) -> Decision:
     if not scene.agents:
         return Decision(0, "no agents")
-    allowed = risk(scene.measure, scene.now)
     view = outlook(scene)
+    out = sum(call.campaign == scene.campaign for call in scene.calls)
+    allowed = risk(scene.measure, out * view.answer)
     most = carried(scene, MOST_OUT * view.agents - len(scene.calls))
     calls, chances = 0, view.chances()
     chance = next(chances)
