@@ -10,9 +10,10 @@ aimed at, H the answers over which a surplus is spent, and F those that are on t
 A surplus or a debt therefore fades over H answers. Around where it settles, A wanders like an
 Ornstein-Uhlenbeck process whose variance is limit H / 2 (each answer adds variance `limit`, and a
 debt of one is paid back at the rate 1 / H), and what is on its way cannot be steered any more: the
-reserve is 2.8 standard deviations of both and the call that cannot be halved. So the share is below the limit not only when the period ends, but whenever
-the campaign is stopped, which ends the period, too. The reserve is not spent towards the end: what
-is out by then cannot be taken back, and it is seven to ten calls of a period.
+reserve is 2.8 standard deviations of both and the call that cannot be halved. So the share is below
+the limit not only when the period ends, but whenever the campaign is stopped, which ends the
+period, too. The reserve is not spent towards the end: what is out by then cannot be taken back, and
+it is seven to ten calls of a period.
 """
 
 from math import sqrt
