@@ -20,7 +20,8 @@ WITHIN_US = 2_000_000
 
 @pytest.fixture(scope="module")
 def running(stack: Engines, services: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
-    world = scenario(tmp_path_factory.mktemp("carrier") / "scenario.json")
+    # Whoever hears a message to its end wants to be called back.
+    world = scenario(tmp_path_factory.mktemp("carrier") / "scenario.json", callback=1.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RELAIS_CARRIER_SCENARIO", str(world))
         services.start(PROCESSES)
@@ -196,6 +197,7 @@ async def test_who_has_promised_to_call_is_the_one_who_is_connected(
 @pytest.mark.timeout(120)
 async def test_a_message_needs_no_agents(stack: Engines, running: Stack) -> None:
     async with dialled(running, stack.kafka, "dialer-message") as centre:
+        await centre.campaign("questions")
         await centre.campaign(
             "message",
             purpose="information",
@@ -209,6 +211,7 @@ async def test_a_message_needs_no_agents(stack: Engines, running: Stack) -> None
             on_machine="leave-message",
             calls_per_second=20,
             max_calls=10,
+            callback_campaign_id="questions",
         )
         await centre.leads("message", range(2_000, 2_030))
         people = await centre.leads("message", HUMANS[20:30])
@@ -223,6 +226,20 @@ async def test_a_message_needs_no_agents(stack: Engines, running: Stack) -> None
             assert end.ended.result in (a.RESULT_DELIVERED, a.RESULT_HUNG_UP)
         assert results[a.RESULT_DELIVERED] > 5
         assert not await centre.calls()
+        # Who pressed the key is a lead of the campaign with agents, once.
+        pressed = {id for id, events in attempts.items() if events[-1].ended.callback_wanted}
+        assert len(pressed) > 5
+        told = [each for each in await centre.lead_events() if each.campaign_id == "questions"]
+        added = [each for each in told if each.HasField("lead_added")]
+        promised = [each for each in told if each.HasField("lead_callback_promised")]
+        assert sorted(each.lead_callback_promised.attempt_id for each in promised) == sorted(
+            pressed
+        )
+        assert {each.lead_added.source for each in added} == {"callback"}
+        ids = sorted(each.lead.lead_id for each in added)
+        assert sorted(each.lead.lead_id for each in promised) == ids
+        waiting = (await centre.ask("GET", f"{centre.dialer}/callbacks?limit=100"))["items"]
+        assert sorted(each["lead_id"] for each in waiting) == ids
         out = 0
         for _, change in sorted(
             (each.meta.occurred_at.ToMicroseconds(), 1 if each.HasField("started") else -1)

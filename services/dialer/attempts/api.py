@@ -107,6 +107,7 @@ class AttemptSummary(BaseModel):
     rang_seconds: float | None
     waited_seconds: float | None
     talked_seconds: float | None
+    callback_wanted: bool
     disposition: str | None
     refusal_reason: str | None
     converted: bool
@@ -128,6 +129,9 @@ def router(service: Attempts) -> APIRouter:
             Query(description="`open`: those that have not ended"),
         ] = None,
         disposition: Annotated[Id | None, Query()] = None,
+        callback_wanted: Annotated[
+            bool | None, Query(description="whether a key was pressed to be called back")
+        ] = None,
         started_from: Annotated[Time | None, Query()] = None,
         started_before: Annotated[Time | None, Query()] = None,
     ) -> dict[str, Any]:
@@ -142,6 +146,7 @@ def router(service: Attempts) -> APIRouter:
                 agent_id=agent_id or "",
                 result=OPEN if result == OPEN else str(result or ""),
                 disposition=disposition or "",
+                callback_wanted=callback_wanted,
                 started_from=microseconds(started_from),
                 started_before=microseconds(started_before),
             ),
@@ -231,9 +236,10 @@ def _disposed(disposed: a.AttemptDisposed | None) -> Disposed | None:
 def _summary(row: Row) -> AttemptSummary:
     optional = ("list_id", "customer_id", "answered_by", "result", "agent_id")
     same = ("attempt_id", "version", "campaign_id", "lead_id", "number_id", "number_of_attempt")
+    said = ("mode", "country", "region", "callback_wanted", "converted")
     return AttemptSummary.model_validate(
         {
-            **{name: row[name] for name in (*same, "mode", "country", "region", "converted")},
+            **{name: row[name] for name in (*same, *said)},
             **{name: row[name] or None for name in (*optional, "disposition", "refusal_reason")},
             "started_at": time_of(row["started_at"]),
             "ended_at": time_of(row["ended_at"]),

@@ -270,6 +270,7 @@ class Filter:
     agent_id: str = ""
     result: str = ""
     disposition: str = ""
+    callback_wanted: bool | None = None
     started_from: int | None = None
     started_before: int | None = None
 
@@ -298,6 +299,8 @@ async def find(
         query = query.where(t.ended_at.is_(None))
     elif wanted.result:
         query = query.where(t.result == wanted.result)
+    if wanted.callback_wanted is not None:
+        query = query.where(t.callback_wanted.is_(wanted.callback_wanted))
     if wanted.started_from is not None:
         query = query.where(t.started_at >= wanted.started_from)
     if wanted.started_before is not None:

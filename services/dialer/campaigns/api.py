@@ -193,7 +193,9 @@ class Interval(Body):
 class CampaignBody(Body):
     """hours: seven days, Monday first; left out: whatever the law allows. subject: caps by subject
     are counted by it; left out: by the campaign. on_machine: what is done with an answering
-    machine. max_calls: at the same time; 0: as many as pacing says."""
+    machine. max_calls: at the same time; 0: as many as pacing says. callback_campaign_id: whose
+    agents call back who presses the key in the message, within so many seconds; left out: whoever
+    looks for leads that are closed as `callback-wanted`."""
 
     model_config = example(
         {
@@ -216,6 +218,7 @@ class CampaignBody(Body):
             "seller": "Acme Telecom",
             "caller_id": "+33123456789",
             "information_message": "works-in-march",
+            "callback_campaign_id": "questions",
             "calls_per_second": 5.0,
         },
     )
@@ -254,6 +257,10 @@ class CampaignBody(Body):
     ends_at: Time | None = None
     stop_when_exhausted: bool = False
     win_back: WinBackBody | None = None
+    callback_campaign_id: Id | None = None
+    callback_within_seconds: Annotated[int, Field(ge=p.MIN_CALLBACK_S, le=p.MAX_CALLBACK_S)] = (
+        p.CALLBACK_S
+    )
     recycling: RecyclingBody = Field(default_factory=RecyclingBody)
 
     def domain(self) -> p.Settings:
@@ -294,6 +301,8 @@ class CampaignBody(Body):
             ends_at=microseconds(self.ends_at),
             stop_when_exhausted=self.stop_when_exhausted,
             win_back=self.win_back.domain() if self.win_back else None,
+            callback_campaign_id=self.callback_campaign_id or "",
+            callback_within_seconds=self.callback_within_seconds,
             recycling=self.recycling.domain(),
         )
 
@@ -306,6 +315,7 @@ class CampaignBody(Body):
             for name in (
                 *("pool_id", "queue_id", "subject", "offer_id", "questionnaire_id"),
                 *("abandonment_message", "information_message", "machine_message"),
+                "callback_campaign_id",
             )
         }
         return cls.model_validate(
@@ -345,6 +355,7 @@ class CampaignBody(Body):
                 "ends_at": _time(settings.ends_at),
                 "stop_when_exhausted": settings.stop_when_exhausted,
                 "win_back": WinBackBody.of(settings.win_back) if settings.win_back else None,
+                "callback_within_seconds": settings.callback_within_seconds,
                 "recycling": RecyclingBody.of(settings.recycling),
             }
         )

@@ -191,6 +191,16 @@ class Campaign:
         return (starts is None or now >= starts) and (ends is None or now < ends)
 
 
+def no_callbacks(state: Campaign) -> str:
+    """Why this campaign cannot call back who asked another one for it; "": it can. A draft and a
+    pause can: what is promised waits, and is escalated where it waits too long."""
+    if state.settings is None:
+        return "there is no such campaign"
+    if not state.settings.wants_agents:
+        return "the campaign has no agents to call back"
+    return "the campaign is stopped, for good" if state.status is Status.STOPPED else ""
+
+
 def decide(command: Command, state: Campaign) -> Sequence[Event]:
     """Raises Invalid, Rejected (why the step is illegal now) and NotFound."""
     if isinstance(command, Arrange):

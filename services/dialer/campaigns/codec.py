@@ -81,6 +81,10 @@ def settings_message(settings: Settings) -> pb.CampaignSettings:
         ),
         ring_seconds=settings.ring_seconds,
         machine_detection=settings.machine_detection,
+        callback_campaign_id=settings.callback_campaign_id,
+        callback_within_seconds=(
+            settings.callback_within_seconds if settings.callback_campaign_id else 0
+        ),
     )
 
 

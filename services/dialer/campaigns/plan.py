@@ -30,6 +30,9 @@ LIMIT: Final = 0.03
 CONNECT_SECONDS: Final = 2.0
 MINUTES_A_DAY: Final = 1440
 MAX_INTERVALS: Final = 8
+CALLBACK_S: Final = 4 * 3600
+MIN_CALLBACK_S: Final = 60
+MAX_CALLBACK_S: Final = 30 * 86_400
 MAX_AMOUNT: Final = Decimal(10**12)
 PLACES: Final = 4
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}")
@@ -138,6 +141,8 @@ class Settings:
     converting          dispositions that are what the campaign is for
     refusing            dispositions after which the person is left in peace
     abandonment_message, information_message, machine_message  ids of recordings at the carrier
+    callback_campaign_id  of mode message: the campaign whose agents call back who presses the key;
+                        empty: nobody does by themselves. callback_within_seconds: of the key
     priority            the higher goes first on shared agents
     max_calls           at the same time; 0: as many as pacing says. calls_per_second: of message
     hours               its own, on the called person's wall, within the law's; empty: the law's
@@ -178,6 +183,8 @@ class Settings:
     ends_at: int | None = None
     stop_when_exhausted: bool = False
     win_back: WinBack | None = None
+    callback_campaign_id: str = ""
+    callback_within_seconds: int = CALLBACK_S
     recycling: Recycling = recycling.DEFAULT
 
     @property
@@ -257,6 +264,7 @@ def check(settings: Settings) -> None:
     _check_purpose(settings)
     _check_agents(settings)
     _check_messages(settings)
+    _check_callbacks(settings)
     _within("priority", settings.priority, 0, MAX_PRIORITY)
     _within("ratio", settings.ratio, 1.0, MAX_RATIO)
     _within("max_calls", settings.max_calls, 0, MAX_CALLS)
@@ -337,6 +345,16 @@ def _check_messages(settings: Settings) -> None:
             raise Invalid(name, "would never be played")
     if settings.on_machine is OnMachine.LEAVE_MESSAGE and not settings.machine_detection:
         raise Invalid("machine_detection", "without it no machine is known to leave a message on")
+
+
+def _check_callbacks(settings: Settings) -> None:
+    within = settings.callback_within_seconds
+    _within("callback_within_seconds", within, MIN_CALLBACK_S, MAX_CALLBACK_S)
+    if not settings.callback_campaign_id:
+        return
+    if settings.mode is not Mode.MESSAGE:
+        raise Invalid("callback_campaign_id", "is of mode message only: agents promise callbacks")
+    _id("callback_campaign_id", settings.callback_campaign_id)
 
 
 def _check_limits(settings: Settings) -> None:

@@ -12,8 +12,8 @@ import phonenumbers
 from babel.numbers import list_currencies
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from eventkit.decider import Invalid, NotFound
-from eventkit.eventstore import Answer, Cause, EventStore, Recorded, Transaction
+from eventkit.decider import Invalid, NotFound, Rejected
+from eventkit.eventstore import Answer, Cause, Change, EventStore, Recorded, Transaction
 from services.dialer.campaigns import campaign as c
 from services.dialer.campaigns import plan, store
 from services.dialer.campaigns.plan import Settings, Totals
@@ -68,6 +68,8 @@ class Campaigns:
     async def arrange(self, cause: Cause, campaign_id: str, settings: Settings) -> Answer:
         """Draft it, or say how it is to be from now on."""
         _check_known(settings)
+        if settings.callback_campaign_id == campaign_id:
+            raise Invalid("callback_campaign_id", "is the campaign itself, which has no agents")
         return await self._do(cause, campaign_id, lambda at: c.Arrange(at, settings))
 
     async def start(self, cause: Cause, campaign_id: str) -> Answer:
@@ -84,6 +86,7 @@ class Campaigns:
     ) -> Answer:
         async def work(tx: Transaction) -> Answer:
             change = await tx.execute(CAMPAIGNS, campaign_id, command(tx.now))
+            await _check_callbacks(tx, change)
             return {
                 "campaign_id": campaign_id,
                 "version": change.version,
@@ -163,6 +166,17 @@ class Campaigns:
             Cause(client_id, ACTOR), campaign_id, lambda at: c.Count(at, totals, open_leads)
         )
         return bool(answer["status"] == c.Status.STOPPED.value)
+
+
+async def _check_callbacks(tx: Transaction, change: Change[c.Campaign, c.Event]) -> None:
+    """A campaign that runs, from now on or as it is from now on, names one that can call back."""
+    after = change.after
+    named = after.settings.callback_campaign_id if after.settings is not None else ""
+    if not named or not change.events or after.status is not c.Status.RUNNING:
+        return
+    other, _ = await tx.load(CAMPAIGNS, named)
+    if reason := c.no_callbacks(other):
+        raise Rejected(reason, "callback_campaign_id")
 
 
 def _live(found: Found, counts: Mapping[str, int]) -> Live:

@@ -546,11 +546,17 @@ def router(service: Leads, crm: CrmCustomers | None = None) -> APIRouter:
         customer_id: Annotated[Id | None, Query()] = None,
         status: Annotated[StatusName | None, Query()] = None,
         agent_id: Annotated[Id | None, Query()] = None,
+        closed_reason: Annotated[Id | None, Query()] = None,
     ) -> dict[str, Any]:
         """By id, without what is personal."""
         after = page.after(str)
         wanted = Filter(
-            campaign_id or "", list_id or "", customer_id or "", status or "", agent_id or ""
+            campaign_id or "",
+            list_id or "",
+            customer_id or "",
+            status or "",
+            agent_id or "",
+            closed_reason or "",
         )
         rows = await service.find(client_id, wanted, after[0] if after else "", page.rows)
         return _listed(page.of(rows, key=lambda row: (row["lead_id"],)))

@@ -13,7 +13,7 @@ from typing import Final
 from eventkit.decider import Personal
 from services.dialer.compliance.ruleuse import RuleUse
 
-SOURCES: Final = ("import", "agent", "win-back", "partner", "replay")
+SOURCES: Final = ("import", "agent", "win-back", "partner", "replay", "callback")
 
 
 class Status(StrEnum):

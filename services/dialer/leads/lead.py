@@ -80,6 +80,7 @@ ERASED: Final = "erased"
 DO_NOT_CALL: Final = "do-not-call"
 FORBIDDEN: Final = "forbidden"
 NO_NUMBER: Final = "no-number"
+CALLBACK_WANTED: Final = "callback-wanted"
 """Why a lead is closed, beside dispositions and recycling's reasons."""
 
 NEVER_LEFT: Final = frozenset({"not-dialled", "carrier-error"})

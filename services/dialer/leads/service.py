@@ -11,6 +11,7 @@ import msgspec
 from eventkit.decider import Invalid, NotFound, Rejected
 from eventkit.eventstore import Answer, Cause, Change, EventStore, Recorded, Transaction
 from eventkit.ids import derived_id
+from eventkit.keys import KeyRing
 from services.dialer.leads import commands as c
 from services.dialer.leads import importing, lines, merging, recycling, store
 from services.dialer.leads.events import NO_ADDRESS, Address, Event, Origin
@@ -551,12 +552,14 @@ class Leads:
         return derived_id(cause.client_id, "lead", cause.idempotency_key)
 
     async def _keys_of(self, details: c.Details) -> tuple[bytes, ...]:
-        return tuple(
-            [
-                (await self.events.keys.index(CENTRE, f"tel:{each.phone}"))[:KEY_BYTES]
-                for each in details.numbers
-            ]
-        )
+        return await number_keys(self.events.keys, details)
+
+
+async def number_keys(keys: KeyRing, details: c.Details) -> tuple[bytes, ...]:
+    """What the numbers are found by, in their order."""
+    return tuple(
+        [(await keys.index(CENTRE, f"tel:{each.phone}"))[:KEY_BYTES] for each in details.numbers]
+    )
 
 
 def _referred(client_id: str, campaign_id: str, reference: str) -> str:

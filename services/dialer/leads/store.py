@@ -597,6 +597,7 @@ class Filter:
     customer_id: str = ""
     status: str = ""
     agent_id: str = ""
+    closed_reason: str = ""
 
 
 async def find(

@@ -1,5 +1,6 @@
 """Events of campaigns and attempts as messages: each has a body of its own, and all it knows."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -122,6 +123,17 @@ def test_settings_without_the_number_that_is_shown() -> None:
     assert (said.costs.per_attempt, said.costs.per_minute) == ("0.02", "")
     assert said.goals.budget == "12.50"
     assert b"+33123456789" not in wire.SerializeToString()
+
+
+def test_who_calls_back_is_said_where_anybody_does() -> None:
+    said = [
+        campaign(c.CampaignDrafted(T, replace(SETTINGS, callback_campaign_id=id))).drafted.settings
+        for id in ("questions", "")
+    ]
+    assert [(each.callback_campaign_id, each.callback_within_seconds) for each in said] == [
+        ("questions", 14_400),
+        ("", 0),
+    ]
 
 
 def test_each_result_is_one_of_the_contract() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from eventkit.callers import Role
 from eventkit.eventstore import EventStore
+from services.dialer.attempts import attempt as a
 from services.dialer.campaigns.plan import Totals
 from services.dialer.tests.desk import ABANDONED, NOBODY, SALES, TALKED, Desk, S, open_desk
 
@@ -44,6 +45,8 @@ FULL: dict[str, Any] = SALES | {
     "ends_at": "2099-01-01T00:00:00Z",
     "stop_when_exhausted": True,
     "win_back": None,
+    "callback_campaign_id": None,
+    "callback_within_seconds": 7_200,
     "recycling": {
         "results": {
             "busy": {"then": "same", "after_seconds": 600, "times": 3, "reason": "never-free"}
@@ -96,7 +99,64 @@ async def test_an_idempotency_key_has_one_effect(desk: Desk) -> None:
     assert (await desk.get("/campaigns/spring"))["settings"]["priority"] == 3
 
 
+MESSAGE: dict[str, Any] = {
+    "name": "Works in your street",
+    "purpose": "information",
+    "mode": "message",
+    "seller": "Acme Telecom",
+    "caller_id": "+33123456789",
+    "information_message": "works",
+    "callback_campaign_id": "questions",
+}
+
+
+async def test_it_starts_where_the_campaign_that_calls_back_can(desk: Desk) -> None:
+    assert (await desk.do("/campaigns/works", MESSAGE, "PUT"))["status"] == "draft"
+
+    async def refused(reason: str, path: str = "/campaigns/works/start", *body: Any) -> None:
+        method = "PUT" if body else "POST"
+        problem = await desk.refused(path, *body, method=method)
+        assert problem["errors"] == [{"field": "callback_campaign_id", "reason": reason}]
+
+    await refused("there is no such campaign")
+    await desk.do("/campaigns/questions", MESSAGE | {"callback_campaign_id": None}, "PUT")
+    await refused("the campaign has no agents to call back")
+    assert (await desk.get("/campaigns/works"))["status"] == "draft"
+    await desk.do("/campaigns/questions", SALES, "PUT")
+    await desk.do("/campaigns/works/start")
+    # While it runs, too; nothing is revised then.
+    nobody = MESSAGE | {"callback_campaign_id": "nobody"}
+    await refused("there is no such campaign", "/campaigns/works", nobody)
+    shown = (await desk.get("/campaigns/works"))["settings"]
+    assert (shown["callback_campaign_id"], shown["callback_within_seconds"]) == (
+        "questions",
+        14_400,
+    )
+    await desk.do("/campaigns/works/pause")
+    await desk.do("/campaigns/questions/stop")
+    await refused("the campaign is stopped, for good")
+    itself = await desk.refused(
+        "/campaigns/works", MESSAGE | {"callback_campaign_id": "works"}, 422, "PUT"
+    )
+    assert itself["errors"][0]["field"] == "callback_campaign_id"
+
+
+async def test_who_wants_to_be_called_back_is_found(desk: Desk) -> None:
+    pressed = (
+        a.Answered(9 * S, a.AnsweredBy.HUMAN),
+        a.Over(20 * S, a.Why.MESSAGE_PLAYED, callback_wanted=True),
+    )
+    await desk.dialled("at-1", *pressed)
+    await desk.dialled("at-2", *NOBODY)
+    for wanted, id in ((True, "at-1"), (False, "at-2")):
+        [found] = (await desk.get("/attempts", callback_wanted=wanted))["items"]
+        assert (found["attempt_id"], found["callback_wanted"]) == (id, wanted)
+    assert await desk.listed("/leads", "lead_id", closed_reason="no-answer") == ["lead-at-2"]
+
+
 WRONG = [
+    ("callback_campaign_id", {"callback_campaign_id": "questions"}),
+    ("callback_within_seconds", {"callback_within_seconds": 59}),
     ("caller_id", {"caller_id": "+33999"}),
     ("caller_id", {"caller_id": "+9991234567890"}),
     ("costs.currency", {"costs": {"currency": "XQX"}}),

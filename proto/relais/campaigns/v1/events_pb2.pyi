@@ -196,6 +196,8 @@ class CampaignSettings(_message.Message):
     GOALS_FIELD_NUMBER: _builtins.int
     RING_SECONDS_FIELD_NUMBER: _builtins.int
     MACHINE_DETECTION_FIELD_NUMBER: _builtins.int
+    CALLBACK_CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    CALLBACK_WITHIN_SECONDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     purpose: _builtins.str
     mode: _builtins.str
@@ -213,6 +215,9 @@ class CampaignSettings(_message.Message):
     ring_seconds: _builtins.int
     """Numbers of the campaign are rung for so long."""
     machine_detection: _builtins.bool
+    callback_campaign_id: _builtins.str
+    """Of mode message: whose agents call back who presses the key, and how soon after it. Empty: nobody's."""
+    callback_within_seconds: _builtins.int
     @_builtins.property
     def contract(self) -> Global___Contract: ...
     @_builtins.property
@@ -239,10 +244,12 @@ class CampaignSettings(_message.Message):
         goals: Global___Goals | None = ...,
         ring_seconds: _builtins.int = ...,
         machine_detection: _builtins.bool = ...,
+        callback_campaign_id: _builtins.str = ...,
+        callback_within_seconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["contract", b"contract", "costs", b"costs", "goals", b"goals"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contract", b"contract", "costs", b"costs", "goals", b"goals", "machine_detection", b"machine_detection", "mode", b"mode", "name", b"name", "offer_id", b"offer_id", "pool_id", b"pool_id", "priority", b"priority", "purpose", b"purpose", "questionnaire_id", b"questionnaire_id", "queue_id", b"queue_id", "ratio", b"ratio", "ring_seconds", b"ring_seconds", "target_abandonment", b"target_abandonment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_campaign_id", b"callback_campaign_id", "callback_within_seconds", b"callback_within_seconds", "contract", b"contract", "costs", b"costs", "goals", b"goals", "machine_detection", b"machine_detection", "mode", b"mode", "name", b"name", "offer_id", b"offer_id", "pool_id", b"pool_id", "priority", b"priority", "purpose", b"purpose", "questionnaire_id", b"questionnaire_id", "queue_id", b"queue_id", "ratio", b"ratio", "ring_seconds", b"ring_seconds", "target_abandonment", b"target_abandonment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -532,7 +539,9 @@ class LeadAdded(_message.Message):
     DUE_AT_FIELD_NUMBER: _builtins.int
     priority: _builtins.int
     source: _builtins.str
-    """`import`, `agent`, `win-back`, `partner`, `replay`."""
+    """`import`, `agent`, `win-back`, `partner`, `replay`, `callback` (asked for by a key of a
+    recorded message; LeadCallbackPromised, which names the attempt, comes next).
+    """
     @_builtins.property
     def numbers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Number]:
         """How many numbers it has, and what they are for compliance."""
@@ -740,7 +749,9 @@ class LeadClosed(_message.Message):
     ATTEMPT_ID_FIELD_NUMBER: _builtins.int
     BECAUSE_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """A disposition, or `attempts`, `do-not-call`, `forbidden`, `no-number`, `withdrawn`, `erased`, `skipped`."""
+    """A disposition, or `attempts`, `callback-wanted` (by a key of the message, and no campaign calls back),
+    `do-not-call`, `forbidden`, `no-number`, `withdrawn`, `erased`, `skipped`.
+    """
     attempt_id: _builtins.str
     because: _builtins.str
     """The result or disposition that it follows from, where that is not the reason itself."""

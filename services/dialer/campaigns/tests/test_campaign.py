@@ -258,6 +258,22 @@ WRONG: dict[str, tuple[str, p.Settings]] = {
             machine_detection=False,
         ),
     ),
+    "called back by agents of its own": (
+        "callback_campaign_id",
+        replace(SALES, callback_campaign_id="questions"),
+    ),
+    "called back by no id": (
+        "callback_campaign_id",
+        replace(MESSAGE, callback_campaign_id="Ann's questions"),
+    ),
+    "called back at once": (
+        "callback_within_seconds",
+        replace(MESSAGE, callback_campaign_id="questions", callback_within_seconds=59),
+    ),
+    "called back some day": (
+        "callback_within_seconds",
+        replace(MESSAGE, callback_campaign_id="questions", callback_within_seconds=2_592_001),
+    ),
     "priority": ("priority", replace(SALES, priority=-1)),
     "ratio": ("ratio", replace(SALES, ratio=0.5)),
     "no number": ("ratio", replace(SALES, ratio=float("nan"))),
@@ -312,6 +328,24 @@ def test_what_no_campaign_can_be(case: str) -> None:
     with pytest.raises(Invalid) as refusal:
         c.decide(c.Arrange(T, settings), c.Campaign())
     assert refusal.value.field == field
+
+
+CALLS_BACK: dict[str, tuple[Sequence[c.Event], str]] = {
+    "nobody's": ([], "no such campaign"),
+    "a draft": ([DRAFTED], ""),
+    "it runs": ([DRAFTED, STARTED], ""),
+    "a pause": ([DRAFTED, STARTED, PAUSED], ""),
+    "stopped": ([DRAFTED, STARTED, STOPPED], "stopped"),
+    "without agents": ([c.CampaignDrafted(T, MESSAGE)], "no agents"),
+}
+
+
+@pytest.mark.parametrize("case", CALLS_BACK)
+def test_who_calls_back(case: str) -> None:
+    given_, reason = CALLS_BACK[case]
+    said = c.no_callbacks(fold(c.DECIDER, given_))
+    assert bool(said) == bool(reason)
+    assert reason in said
 
 
 commands = st.one_of(

@@ -122,9 +122,11 @@ class Bench:
 
         await self.store.run(Cause(self.client_id, "tester"), work)
 
-    async def lead(self, lead_id: str, phone: str, campaign_id: str = "spring") -> None:
+    async def lead(
+        self, lead_id: str, phone: str, campaign_id: str = "spring", customer_id: str = ""
+    ) -> None:
         number = Number("1", "SE", "mobile")
-        origin = Origin(campaign_id, "list")
+        origin = Origin(campaign_id, "list", customer_id)
         details = leads.Details((leads.Given(phone, number.place, number.kind),))
         await self.tell_lead(lead_id, leads.AddLead(origin, details, "agent", 0))
 
@@ -163,8 +165,19 @@ def clock() -> Monday:
 
 
 @pytest.fixture
+def world() -> dict[str, Any]:
+    """The carrier's scenario."""
+    return WORLD
+
+
+@pytest.fixture
 async def bench(
-    engine: AsyncEngine, keys: KeyRing, clock: Monday, client_id: str, tmp_path: Path
+    engine: AsyncEngine,
+    keys: KeyRing,
+    clock: Monday,
+    client_id: str,
+    tmp_path: Path,
+    world: dict[str, Any],
 ) -> AsyncIterator[Bench]:
     """Results are followed and recorded; nobody takes turns."""
     store, desk = EventStore(engine, keys, clock), CrmDesk()
@@ -178,7 +191,7 @@ async def bench(
         return ZoneInfo("Europe/Stockholm")
 
     crm_server, crm_port = await start_server("127.0.0.1:0", {service: methods}, CALLERS, known)
-    scenario: Scenario = TypeAdapter(Scenario).validate_python(WORLD)
+    scenario: Scenario = TypeAdapter(Scenario).validate_python(world)
     async with Exchange(tmp_path / "journal", scenario, 1, clock) as exchange:
         carrier_server, carrier_port = await start_rpc(exchange, "127.0.0.1:0")
         async with (
