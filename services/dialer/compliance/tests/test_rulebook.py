@@ -17,7 +17,7 @@ from services.dialer.compliance.place import Address, place_of_number, places, p
 from services.dialer.compliance.rules import Contact, Proposed, decide
 
 BOOK = load_rulebook()
-LAW = Path("/work/shared/reference/dialer-compliance.json")
+LAW = Path(__file__).parents[5] / "shared" / "reference" / "dialer-compliance.json"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NUMBER, ANOTHER_NUMBER = b"this number", b"another number"
 

@@ -31,7 +31,7 @@ from services.dialer.measure.measure import (
     uk_total,
 )
 
-LAW = Path("/work/shared/reference/dialer-compliance.json")
+LAW = Path(__file__).parents[5] / "shared" / "reference" / "dialer-compliance.json"
 FIRST = date(2026, 1, 1)
 
 
