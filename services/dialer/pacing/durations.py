@@ -2,11 +2,13 @@
 
 A duration says of each bin of time that it was lived through, and of the last one that it ended
 there; one that still runs says only how long it has lived (Nelson and Aalen's estimate, with
-censoring). What is old fades. Before anything was seen, and where nothing was, a constant rate
-speaks, the one of an exponential distribution. Pure.
+censoring). What is old fades, and by when it happened: what is lived now counts in full, whether it
+has ended or not, and what was lived at the beginning of a long one counts less. Only so are those
+that run, which are the long ones, neither missed in the beginning nor counted twice later. Where
+little was seen a common rate speaks, as of an exponential distribution. Pure.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import accumulate, pairwise
 from math import exp
@@ -16,8 +18,6 @@ LONGEST = 3600
 REFRESH_COUNT = 8
 REFRESH_SECONDS = 5
 """The table is made anew after so many durations, or seconds: it takes a millisecond."""
-FEW = 3
-"""Ended ones for each that runs."""
 
 
 def _edges() -> list[float]:
@@ -35,28 +35,41 @@ _BIN_OF = [bisect_right(EDGES, second) - 1 for second in range(LONGEST)]
 
 class Durations:
     """Seconds. mean: before anything is known; worth: in how many durations that is forgotten;
-    memory: after so many durations an old one counts 1/e."""
+    memory: after so many durations an old one counts 1/e. smooth: as if so many more had lived
+    through each bin, at the common rate: it speaks where few have been yet, of whom one that ends
+    would make a cliff for all. 1 where the ends are sharp and seen by many."""
 
     __slots__ = (
         "_built",
         "_ended",
+        "_expected",
+        "_fade",
         "_growth",
         "_left",
         "_lived",
         "_mean",
+        "_memory",
+        "_prior",
         "_seconds",
+        "_smooth",
         "_unit",
         "count",
     )
 
-    def __init__(self, mean: float, worth: float, memory: float) -> None:
+    def __init__(self, mean: float, worth: float, memory: float, smooth: float = 1.0) -> None:
         self._ended = [0.0] * len(WIDTHS)
         self._lived = [0.0] * len(WIDTHS)
         # The newest counts _unit, ever more: cheaper than to make all others count less.
         self._growth = 1.0 + 1.0 / memory
         self._unit = 1.0
+        self._memory = memory
+        # By how much what was lived a second before counts less: so many end in a second, by
+        # Little's law, where so many run.
+        self._fade = 0.0
         self._seconds = [worth * mean, worth]
+        self._prior, self._expected = worth, mean
         self._mean = mean
+        self._smooth = smooth
         self._built = (0, 0)
         self._left: list[float] = []
         self.count = 0
@@ -67,9 +80,10 @@ class Durations:
         self._unit *= self._growth
         lasted = min(max(lasted, 0.0), LONGEST - 1e-6)
         last = _BIN_OF[int(lasted)]
+        fade, unit, lived = self._fade, self._unit, self._lived
         for number in range(last):
-            self._lived[number] += self._unit
-        self._lived[last] += self._unit * (lasted - EDGES[last]) / WIDTHS[last]
+            lived[number] += unit * exp(fade * (EDGES[number + 1] - lasted)) if fade else unit
+        lived[last] += unit * (lasted - EDGES[last]) / WIDTHS[last]
         self._ended[last] += self._unit
         self._seconds[0] += self._unit * lasted
         self._seconds[1] += self._unit
@@ -78,6 +92,7 @@ class Durations:
             self._ended = [one / self._unit for one in self._ended]
             self._lived = [one / self._unit for one in self._lived]
             self._seconds = [one / self._unit for one in self._seconds]
+            self._prior /= self._unit
             self._unit = 1.0
 
     @property
@@ -89,8 +104,7 @@ class Durations:
         """The share that lasts longer, for each whole second from 0 to LONGEST; never quite zero.
 
         at: now, in seconds of any clock. running: how long unfinished ones have lasted so far; they
-        are looked at when the table is made anew, and count while few have ended: the ended ones
-        are the short ones then. Later those that ended tell it all, and who runs is soon one.
+        are looked at when the table is made anew.
         """
         count, second = self._built
         if (
@@ -98,26 +112,34 @@ class Durations:
             or self.count >= count + REFRESH_COUNT
             or (at is not None and not second <= at < second + REFRESH_SECONDS)
         ):
-            unfinished = sorted(running)
-            if self.count > FEW * len(unfinished):
-                unfinished = []
-            self._left = self._tabulate(unfinished)
+            self._left = self._tabulate(sorted(running))
             self._built = (self.count, second if at is None else at)
         return self._left
 
     def _tabulate(self, running: list[float]) -> list[float]:
-        rate = 1.0 / self._mean
-        # As if one more had lived through each bin: where little was seen, the common rate speaks.
-        worth = 1.0
-        hazards = []
-        for number, width in enumerate(WIDTHS):
-            lived, ended = self._lived[number] / self._unit, self._ended[number] / self._unit
-            if running and running[-1] > EDGES[number]:
-                lived += len(running) - bisect_left(running, EDGES[number + 1])
-                first = bisect_left(running, EDGES[number])
-                for one in running[first : bisect_left(running, EDGES[number + 1])]:
-                    lived += (one - EDGES[number]) / width
-            hazards.append((ended + worth * rate * width) / ((lived + worth) * width))
+        ended = [one / self._unit for one in self._ended]
+        lived = [one / self._unit for one in self._lived]
+        fade = self._fade = len(running) / (self._mean * self._memory)
+        # From the longest on; through: what those who have lived through a bin count there.
+        through, at = 0.0, len(running)
+        top = bisect_right(EDGES, running[-1]) if running else 0
+        for number in reversed(range(min(top, len(WIDTHS)))):
+            began, width = EDGES[number], WIDTHS[number]
+            lived[number] += through
+            through *= exp(-fade * width)
+            while at and running[at - 1] > began:
+                at -= 1
+                lived[number] += min(1.0, (running[at] - began) / width)
+                through += exp(-fade * (running[at] - began))
+        seconds = sum(one * width for one, width in zip(lived, WIDTHS, strict=True))
+        # Of all who have lived, since those who ended first are the short ones.
+        prior = self._prior / self._unit
+        rate = (sum(ended) + prior) / (seconds + prior * self._expected)
+        smooth = self._smooth
+        hazards = [
+            (gone + smooth * rate * width) / ((here + smooth) * width)
+            for gone, here, width in zip(ended, lived, WIDTHS, strict=True)
+        ]
         rates = (hazards[number] for number in _BIN_OF)
         return [exp(-min(total, 600.0)) for total in accumulate(rates, initial=0.0)]
 

@@ -46,8 +46,8 @@ class Learned:
         self.answer_delay = Durations(mean=12.0, worth=4.0, memory=1000.0)
         self.no_answer_delay = Durations(mean=25.0, worth=4.0, memory=1000.0)
         self.greeting = Durations(mean=1.5, worth=4.0, memory=1000.0)
-        self.talk = Durations(mean=240.0, worth=6.0, memory=500.0)
-        self.wrap_up = Durations(mean=20.0, worth=6.0, memory=500.0)
+        self.talk = Durations(mean=240.0, worth=6.0, memory=500.0, smooth=15.0)
+        self.wrap_up = Durations(mean=20.0, worth=6.0, memory=500.0, smooth=15.0)
         self._early: list[tuple[int, int, bool]] = []
         self._number = 0
 

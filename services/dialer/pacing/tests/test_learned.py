@@ -1,8 +1,10 @@
 """What is learned, against what is true."""
 
 import random
+from bisect import insort
 from itertools import pairwise
-from math import exp
+from math import exp, log
+from statistics import NormalDist
 
 import pytest
 
@@ -87,6 +89,37 @@ def test_running_ones_tell_that_it_takes_longer_now() -> None:
     left = sighted.left(running=[seen] * (len(started) - len(ended)))
     assert left[100] == pytest.approx(exp(-100 / 300), abs=0.08)
     assert blind.left()[100] < left[100] - 0.2
+
+
+def test_nobody_has_lasted_that_long_yet() -> None:
+    """All began a minute ago: that those who have ended were quick says little of the others."""
+    rng, lasts = random.Random(7), Durations(mean=240.0, worth=6.0, memory=500.0)
+    started = [rng.expovariate(1 / 180.0) for _ in range(300)]
+    for one in started:
+        if one <= 60.0:
+            lasts.add(one)
+    left = lasts.left(running=[60.0] * sum(one > 60.0 for one in started))
+    assert left[75] / left[60] == pytest.approx(exp(-15 / 180), abs=0.03)
+
+
+@pytest.mark.parametrize("seconds", [100.0, 300.0, 3000.0])
+def test_those_who_run_are_neither_missed_nor_counted_twice(seconds: float) -> None:
+    """As many agents as ended talks are remembered: 300 who talk again at once, from a start
+    together to a steady state."""
+    rng, lasts = random.Random(8), Durations(mean=240.0, worth=6.0, memory=500.0, smooth=15.0)
+    talks = sorted((rng.lognormvariate(3.85, 0.7), 0.0) for _ in range(300))
+    told = 0.0
+    while talks[0][0] < seconds:
+        ends, began = talks.pop(0)
+        lasts.add(ends - began)
+        insort(talks, (ends + rng.lognormvariate(3.85, 0.7), ends))
+        if ends > told + 5.0:
+            told = ends
+            lasts.left(int(ends), [ends - began for _, began in talks])
+    left = lasts.left(int(seconds) + 10, [seconds - began for _, began in talks])
+    for second in (20, 47, 60, 90):
+        truth = 1.0 - NormalDist(3.85, 0.7).cdf(log(second))
+        assert left[second] == pytest.approx(truth, abs=0.07)
 
 
 def test_a_ringing_call() -> None:
