@@ -411,7 +411,7 @@ def oracle(arena: Field, case: str, agents: int, seconds: float, seeds: Sequence
         ("lines for each idle agent", 1.0, 12.0),
         ("lines for each agent", 1.0, 4.0),
     ):
-        for _ in range(8):
+        for _ in range(11):
             ratio = 0.5 * (low + high)
             runs = [Run(agents, case, seconds, seed, form, ratio) for seed in seeds]
             row = Row(case, agents, "oracle", arena.play(runs), f"{ratio:.2f} {form}")
