@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
-from math import inf, log
+from math import ceil, inf, log
 from random import Random
 
 from relaisctl.simulation.recorded import SECOND, Day, services, waiting, within
@@ -91,7 +91,7 @@ class Survival:
         return self._tail(left / self.shares[-1], last)
 
     def _tail(self, chance: float, begins: int) -> int | None:
-        return None if self.hazard <= 0 else begins + int(-log(chance) / self.hazard)
+        return None if self.hazard <= 0 else begins + ceil(-log(chance) / self.hazard)
 
     def median(self) -> float:
         """How long half of the customers would wait."""

@@ -4,7 +4,7 @@ from math import exp, inf
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relaisctl.simulation.estimates import Estimates, Survival, wrap_ups
@@ -48,6 +48,7 @@ def test_nobody_waited() -> None:
 
 
 @given(waits, chances, st.integers(0, 1200))
+@example([(0, True), (1, False)], 0.5, 0)
 def test_a_draw_is_longer_than_what_was_waited(
     waits: list[tuple[int, bool]], chance: float, beyond: int
 ) -> None:

@@ -218,7 +218,7 @@ REFUSED = [
     ({"ring_for": Duration(seconds=121)}, "ring_for"),
     ({"ring_for": Duration(seconds=-1)}, "ring_for"),
     ({"dial_before": None}, "dial_before"),
-    ({"dial_before": timestamp(time.time_ns() // 1000 + 4_000_000_000)}, "dial_before"),
+    ({"dial_before": timestamp(time.time_ns() // 1000 + 86_400_000_000)}, "dial_before"),
     ({"on_person": None}, "on_person"),
     ({"on_person": waits(61)}, f"{WAIT}.at_most"),
     ({"on_person": waits(1, "")}, f"{WAIT}.else_message"),
