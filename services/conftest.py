@@ -15,7 +15,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from eventkit.eventstore import Cause
+from eventkit.clock import SystemClock
+from eventkit.eventstore import Cause, EventStore
 from eventkit.keys import KeyRing, PostgresKeyRing, migrate_keys
 from eventkit.postgres import make_engine, migrate
 from relaisctl.stack import Ports, Stack
@@ -78,6 +79,23 @@ async def keys(postgres: Postgres) -> AsyncIterator[KeyRing]:
     engine = make_engine(postgres.keys)
     yield PostgresKeyRing(engine, {"test": bytes(32)})
     await engine.dispose()
+
+
+# Of the service whose conftest has a `database`.
+
+
+@pytest.fixture
+async def engine(database: str) -> AsyncIterator[AsyncEngine]:
+    engine = make_engine(database)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def store(engine: AsyncEngine, keys: KeyRing) -> AsyncIterator[EventStore]:
+    store = EventStore(engine, keys, SystemClock())
+    yield store
+    await store.close()
 
 
 @pytest.fixture

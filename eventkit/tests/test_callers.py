@@ -83,6 +83,26 @@ def test_what_is_issued_holds_until_it_expires(
             callers.verify(token, NOW + ttl_s * SECOND)
 
 
+def test_a_process_makes_its_own_token_anew_before_it_expires(callers: Callers) -> None:
+    class Clock:
+        now = NOW
+
+        def now_us(self) -> int:
+            return self.now
+
+    clock = Clock()
+    own = callers.own("dialer-worker", Role.PARTNER, clock)
+    seen = []
+    for _ in range(10):
+        seen.append(own.header())
+        kind, _, token = seen[-1].partition(" ")
+        assert kind == "Bearer"
+        caller = callers.verify(token, clock.now)
+        assert caller == Caller("dialer-worker", None, Role.PARTNER)
+        clock.now += 15 * 60 * SECOND
+    assert 1 < len(set(seen)) < len(seen), "made anew now and then, and not each time"
+
+
 def test_secrets_are_replaced_one_after_the_other() -> None:
     token = Callers({"old": OLD}).issue("ana", ["acme"], "agent", NOW, 60)
     both = Callers({"new": NEW, "old": OLD})

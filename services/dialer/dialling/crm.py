@@ -5,13 +5,12 @@ from collections.abc import Sequence
 
 import grpc
 
-from eventkit.callers import EVERY_CLIENT, Callers, Role
+from eventkit.callers import Callers, Role
 from eventkit.clock import Clock
 from eventkit.errors import Unavailable
 from services.dialer.dialling import codec, metrics
 from services.dialer.dialling.messages import Question, Verdict
 
-TOKEN_S = 3600.0
 ALONG = 1_000
 """Questions of one stream."""
 
@@ -26,7 +25,7 @@ class Crm:
         self, channel: grpc.aio.Channel, callers: Callers, clock: Clock, timeout_s: float = 1.5
     ) -> None:
         self._stream = channel.stream_stream(*codec.CHECK_CONTACTS.parts())
-        self._token = OwnToken(callers, clock)
+        self._token = callers.own(codec.ACTOR, Role.PARTNER, clock)
         self._timeout_s = timeout_s
 
     async def check(self, questions: Sequence[Question]) -> list[Verdict]:
@@ -43,7 +42,8 @@ class Crm:
 
     async def _ask(self, questions: Sequence[Question]) -> list[Verdict]:
         call = self._stream(
-            (codec.question(each) for each in questions), metadata=self._token.metadata()
+            (codec.question(each) for each in questions),
+            metadata=(("authorization", self._token.header()),),
         )
         try:
             verdicts = [codec.verdict(answer) async for answer in call]
@@ -52,22 +52,3 @@ class Crm:
         if len(verdicts) != len(questions):
             raise Unavailable(f"crm: {len(verdicts)} answers to {len(questions)} questions")
         return verdicts
-
-
-class OwnToken:
-    """The worker's own, for every client; made anew long before it expires."""
-
-    def __init__(self, callers: Callers, clock: Clock) -> None:
-        self._callers = callers
-        self._clock = clock
-        self._token = ""
-        self._until = 0
-
-    def metadata(self) -> tuple[tuple[str, str], ...]:
-        now = self._clock.now_us()
-        if now >= self._until:
-            self._token = self._callers.issue(
-                codec.ACTOR, [EVERY_CLIENT], Role.PARTNER, now, TOKEN_S
-            )
-            self._until = now + int(TOKEN_S * 500_000)
-        return (("authorization", f"Bearer {self._token}"),)

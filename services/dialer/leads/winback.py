@@ -14,12 +14,11 @@ from typing import Any, Final, Self
 
 import httpx
 
-from eventkit.callers import EVERY_CLIENT, Callers, Role
+from eventkit.callers import Callers, Role
 from eventkit.clock import Clock
 from eventkit.errors import Unavailable
 
 ACTOR: Final = "dialer"
-TOKEN_S: Final = 3600.0
 TIMEOUT_S: Final = 10.0
 PAGE: Final = 200
 
@@ -45,9 +44,9 @@ class CrmCustomers:
         clock: Clock,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._callers = callers
+        # Refusals are for agents, and no partner's.
+        self._token = callers.own(ACTOR, Role.AGENT, clock)
         self._clock = clock
-        self._renew_at = 0
         self._http = httpx.AsyncClient(
             base_url=url, timeout=TIMEOUT_S, transport=transport, trust_env=False
         )
@@ -115,7 +114,8 @@ class CrmCustomers:
     async def _get(self, path: str, query: dict[str, str | int]) -> Any:
         """None: there is no such thing."""
         try:
-            answer = await self._http.get(path, params=query, headers=self._headers())
+            headers = {"Authorization": self._token.header()}
+            answer = await self._http.get(path, params=query, headers=headers)
         except httpx.TransportError as error:
             raise Unavailable(f"crm does not answer ({type(error).__name__})") from error
         if answer.status_code == httpx.codes.NOT_FOUND:
@@ -123,11 +123,3 @@ class CrmCustomers:
         if not answer.is_success:
             raise Unavailable(f"crm: {answer.status_code}")
         return answer.json()
-
-    def _headers(self) -> dict[str, str]:
-        now = self._clock.now_us()
-        if now >= self._renew_at:
-            # Refusals are for agents, and no partner's.
-            self._token = self._callers.issue(ACTOR, [EVERY_CLIENT], Role.AGENT, now, TOKEN_S)
-            self._renew_at = now + int(TOKEN_S * 500_000)
-        return {"Authorization": f"Bearer {self._token}"}
