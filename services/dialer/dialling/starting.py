@@ -23,7 +23,7 @@ from eventkit.ids import derived_id
 from services.dialer.attempts.attempt import Attempt, Lapse, Origin, StartAttempt
 from services.dialer.attempts.attempt import Event as AttemptEvent
 from services.dialer.attempts.store import ATTEMPTS
-from services.dialer.campaigns.plan import Settings
+from services.dialer.campaigns.plan import CONNECT_SECONDS, Settings
 from services.dialer.campaigns.store import CAMPAIGNS, Found
 from services.dialer.compliance.ruleuse import RuleUse
 from services.dialer.dialling import messages as m
@@ -386,7 +386,7 @@ def _start(
 
 def _dial(key: m.CallKey, each: Candidate, start: StartAttempt, judged: Judged) -> m.Dial:
     settings = each.want.settings
-    connect = settings.contract.connect_seconds if settings.contract else 2.0
+    connect = settings.contract.connect_seconds if settings.contract else CONNECT_SECONDS
     return m.Dial(
         key,
         each.number,

@@ -1,4 +1,4 @@
-"""The dialling worker: turns, results, recovery. docs/subsystems/dialer-dialling.md
+"""The dialling worker: turns, and what they need to know. docs/subsystems/dialer-dialling.md
 
 One of all works (active.py). What it needs to know is read anew whenever it begins to: calls that
 are out and what was learned from the store, agents from routing, what became of calls from the
@@ -21,7 +21,7 @@ from eventkit.errors import Unavailable
 from eventkit.eventstore import Answer, Cause, EventStore, Transaction
 from eventkit.keys import KeyRing
 from services.dialer.attempts import store as attempts
-from services.dialer.attempts.attempt import AnsweredBy, Lapse, Lose
+from services.dialer.attempts.attempt import AnsweredBy
 from services.dialer.campaigns.campaign import Command as CampaignCommand
 from services.dialer.campaigns.plan import Mode, Settings, Totals, attempts_left, reached
 from services.dialer.campaigns.service import Campaigns
@@ -30,16 +30,18 @@ from services.dialer.compliance import store as contacts
 from services.dialer.compliance.place import places_of_key
 from services.dialer.compliance.rules import Rulebook
 from services.dialer.compliance.store import CENTRE
-from services.dialer.dialling import metrics, store
+from services.dialer.dialling import metrics
 from services.dialer.dialling.active import Active
 from services.dialer.dialling.calls import Calls
 from services.dialer.dialling.carrier import Carrier
 from services.dialer.dialling.codec import ACTOR
 from services.dialer.dialling.crm import Crm
+from services.dialer.dialling.direct import Direct
 from services.dialer.dialling.judging import Judging
 from services.dialer.dialling.line import Joins, Reports, Results
-from services.dialer.dialling.messages import ANYBODY, Agent, AgentState, CallKey, Known, Need
+from services.dialer.dialling.messages import ANYBODY, Agent, AgentState, CallKey, Need
 from services.dialer.dialling.recording import Recording
+from services.dialer.dialling.recovery import Recovery
 from services.dialer.dialling.routing import EMPTY, Routing
 from services.dialer.dialling.standing import Stands, stand
 from services.dialer.dialling.starting import Starting, Want, out_of
@@ -52,7 +54,7 @@ from services.dialer.dialling.turn import (
     Plan,
     plan,
 )
-from services.dialer.leads.store import LEADS, has_open, places_of
+from services.dialer.leads.store import has_open, places_of
 from services.dialer.measure.store import KnownDays
 
 log = logging.getLogger(__name__)
@@ -60,17 +62,9 @@ log = logging.getLogger(__name__)
 LEARN_FROM: Final = 2 * 3600 * SECOND
 LEARN_AT_MOST: Final = 3_000
 """Attempts of a campaign from which is learned at the start: what is older is forgotten again."""
-RECOVER_S: Final = 10.0
-DOUBT_AFTER: Final = 10 * SECOND
-"""An attempt of which nothing was heard so long after its time to be dialled is looked into."""
-LOOK_INTO: Final = 300 * SECOND
-"""And one that is out, every so often: that nobody has missed its end."""
 FORGET_S: Final = 3600.0
 FORGET: Final = 10_000
 """Rows of one transaction."""
-NEVER: Final = "the carrier never had it"
-LOST_AFTER_S: Final = 60.0
-"""So long the carrier says that a call is over, and its results do not come: they are lost."""
 MOST_WAITING: Final = 5_000
 """Results that are not in the store; with more of them nothing new is dialled."""
 REFRESH_S: Final = 1.0
@@ -191,6 +185,8 @@ class _Session:
             self.carrier, self.calls, self.reports, self.joins, self.recording.hear
         )
         self.news = CallNews(worker._bootstrap, self.events.clock, self.joins.news)
+        self.direct = Direct(self.events, self.calls)
+        self.recovery = Recovery(self.events, self.carrier, self.calls, self.recording)
         self.starting = Starting(
             self.events,
             worker._crm,
@@ -198,15 +194,11 @@ class _Session:
             self.carrier,
             self.calls,
             self.recording,
-            self._doubt,
+            self.recovery.doubt,
         )
         self.running: dict[str, Running] = {}
         self.needs: dict[str, dict[str, Need]] = {}
         self.needs_at: dict[str, float] = {}
-        self.doubted: dict[CallKey, float] = {}
-        self.over_since: dict[CallKey, float] = {}
-        self.looked_into = 0
-        self.seen: dict[str, tuple[int, bool]] = {}
         self.learned: set[str] = set()
         self.turn = 0
 
@@ -217,7 +209,7 @@ class _Session:
             self.news.run(),
             self.results.follow(),
             self.results.record(),
-            self._recover(),
+            self.recovery.run(),
             self._refresh(),
             self._forget(),
             self._take_turns(),
@@ -249,7 +241,7 @@ class _Session:
             if found is not None:
                 self._put(row, found)
         log.info("%d calls are out", len(still))
-        self._doubt([CallKey(row["client_id"], row["attempt_id"]) for row in still])
+        self.recovery.doubt([CallKey(row["client_id"], row["attempt_id"]) for row in still])
 
     async def _learn(self, found: Found, now: int) -> None:
         """What can be known of a campaign from its last attempts."""
@@ -428,12 +420,14 @@ class _Session:
                 metrics.ROUTING_SILENT.add(1)
                 raise
         needs = self.needs.get(pool_id, {})
-        direct, busy = await self._direct(running, pool.agents, now)
+        founds = [each.found for each in running]
+        direct, busy = await self.direct.find(founds, pool.agents, now)
         outs = self.calls.of_pool(pool_id)
+        places = {each.key: self._open_places(each, now) for each in running}
         plans = plan(
             now,
             pool,
-            [self._campaign(each, needs, now) for each in running],
+            [self._campaign(each, needs, places[each.key]) for each in running],
             outs,
             self.calls.learned,
             self.calls.carrier(now, self.limits.lines - len(self.calls.outs)),
@@ -456,7 +450,8 @@ class _Session:
         # Not `self.running`: a campaign may have been stopped since this turn began.
         of_turn = {each.key: each for each in running}
         for each in plans:
-            want = self._want(each, of_turn[each.campaign.key], free)
+            key = each.campaign.key
+            want = self._want(each, of_turn[key], places[key], free)
             wants[each.campaign.client_id].append(want)
         started = await asyncio.gather(
             *(self.starting.start(client_id, of) for client_id, of in wants.items()),
@@ -470,7 +465,10 @@ class _Session:
                 continue
             self._note(client_id, of, outcome.taken)
 
-    def _campaign(self, each: Running, needs: Mapping[str, Need], now: int) -> Campaign:
+    def _campaign(
+        self, each: Running, needs: Mapping[str, Need], places: Sequence[str]
+    ) -> Campaign:
+        """places: those where it may be the hour."""
         settings, stands = each.settings, each.stands
         assert stands is not None
         need = needs.get(f"{each.found.client_id}/{settings.queue_id}", ANYBODY)
@@ -486,7 +484,7 @@ class _Session:
         if left is not None:
             left = max(0, left - each.started)
             due = left if due is None else min(due, left)
-        if not self._open_places(each, now):
+        if not places:
             due = 0
         return Campaign(
             each.found.client_id,
@@ -517,14 +515,14 @@ class _Session:
             bounds.append(int(each.tokens))
         return min(bounds) if bounds else None
 
-    def _open_places(self, each: Running, now: int) -> list[str]:
+    def _open_places(self, each: Running, now: int) -> tuple[str, ...]:
         mode = each.found.campaign.mode.value
-        return self.judging.open_places(each.found, mode, each.places, now)
+        return tuple(self.judging.open_places(each.found, mode, each.places, now))
 
-    def _want(self, planned: Plan, running: Running, free: list[Agent]) -> Want:
+    def _want(
+        self, planned: Plan, running: Running, places: tuple[str, ...], free: list[Agent]
+    ) -> Want:
         """free: agents who are shown a lead are taken off it."""
-        now = self.events.clock.now_us()
-        places = tuple(self._open_places(running, now))
         mode, calls = planned.campaign.mode, planned.calls
         shown: list[str] = []
         if mode == PREVIEW:
@@ -554,140 +552,3 @@ class _Session:
             running.started += count
             if count < want.calls:
                 running.due, running.due_until = count, time.monotonic() + EXHAUSTED_S
-
-    async def _direct(
-        self, running: Sequence[Running], agents: Sequence[Agent], now: int
-    ) -> tuple[list[Want], set[str]]:
-        """Leads for one agent alone: previews that were accepted, callbacks that were promised in
-        person by somebody who is free. And who is not to be given anything else."""
-        wants: list[Want] = []
-        busy: set[str] = set()
-        there = {agent.agent_id for agent in agents}
-        of_client: defaultdict[str, dict[str, Running]] = defaultdict(dict)
-        for each in running:
-            if each.settings.mode is not Mode.MESSAGE:
-                of_client[each.found.client_id][each.found.campaign_id] = each
-        for client_id, campaigns in of_client.items():
-            async with self.events.reading() as connection:
-                shown = await store.shown(connection, client_id, campaigns)
-            accepted = await self._accepted(client_id, shown)
-            busy |= {each.agent_id for each in shown}
-            out_for = {out.agent_id for out in self.calls.outs.values() if out.agent_id}
-            idle = [
-                agent.agent_id
-                for agent in agents
-                if agent.state is AgentState.AVAILABLE
-                and not agent.leaving
-                and agent.agent_id not in busy | out_for
-            ]
-            async with self.events.reading() as connection:
-                promised = (
-                    await store.promised(connection, client_id, campaigns, idle, now)
-                    if idle
-                    else []
-                )
-            for one in accepted:
-                if one.agent_id in there:
-                    wants.append(
-                        Want(
-                            campaigns[one.campaign_id].found,
-                            PREVIEW,
-                            PREVIEW,
-                            "accepted by the agent",
-                            leads=((one.lead_id, one.agent_id),),
-                        )
-                    )
-            for each_promise in promised:
-                busy.add(each_promise.agent_id)
-                wants.append(
-                    Want(
-                        campaigns[each_promise.campaign_id].found,
-                        Mode.PROGRESSIVE.value,
-                        "callback",
-                        "promised by the agent, who is free",
-                        leads=((each_promise.lead_id, each_promise.agent_id),),
-                    )
-                )
-        return wants, busy
-
-    async def _accepted(self, client_id: str, shown: Sequence[store.Shown]) -> list[store.Shown]:
-        """Those that their agents want to be dialled; a lead is loaded once for each version."""
-        known = {}
-        for each in shown:
-            stream = f"{client_id}/{each.lead_id}"
-            version, accepted = self.seen.get(stream, (0, False))
-            if version != each.version:
-                lead, version = await self.events.load(LEADS, client_id, each.lead_id)
-                accepted = lead.preview is not None and lead.preview.accepted
-            known[stream] = version, accepted
-        gone = [stream for stream in self.seen if stream.startswith(f"{client_id}/")]
-        for stream in gone:
-            del self.seen[stream]
-        self.seen |= known
-        return [each for each in shown if known[f"{client_id}/{each.lead_id}"][1]]
-
-    # Recovery.
-
-    def _doubt(self, keys: Sequence[CallKey]) -> None:
-        """The carrier is asked about them soon."""
-        now = time.monotonic()
-        for key in keys:
-            self.doubted.setdefault(key, now)
-
-    async def _recover(self) -> None:
-        while True:
-            try:
-                await self._look_into()
-            except Unavailable as error:
-                log.warning("nothing is known of %d calls: %s", len(self.doubted), error)
-            await asyncio.sleep(RECOVER_S if not self.doubted else 1.0)
-
-    async def _look_into(self) -> None:
-        now = self.events.clock.now_us()
-        async with self.events.reading() as connection:
-            rows = await attempts.open_attempts(connection, now - DOUBT_AFTER)
-        all_of_them = now - self.looked_into >= LOOK_INTO
-        wanted: dict[CallKey, Mapping[str, Any]] = {}
-        for row in rows:
-            key = CallKey(row["client_id"], row["attempt_id"])
-            out = self.calls.outs.get(key.stream_id)
-            if all_of_them or out is None or key in self.doubted or key in self.over_since:
-                wanted[key] = row
-        keys = list(wanted)
-        for first in range(0, len(keys), 1_000):
-            await self._settle(keys[first : first + 1_000], wanted, now)
-        # Not before: while the carrier does not answer, they are still in doubt.
-        if all_of_them:
-            self.looked_into = now
-        self.doubted = {
-            key: since
-            for key, since in self.doubted.items()
-            if key not in wanted and time.monotonic() - since < 2 * RECOVER_S
-        }
-
-    async def _settle(
-        self, keys: Sequence[CallKey], rows: Mapping[CallKey, Mapping[str, Any]], now: int
-    ) -> None:
-        said = await self.carrier.look(keys)
-        lost: defaultdict[str, dict[str, Lapse | Lose]] = defaultdict(dict)
-        for key, known in zip(keys, said, strict=True):
-            if known is not Known.OVER:
-                self.over_since.pop(key, None)
-            if known is Known.OUT:
-                continue
-            if known is Known.OVER:
-                since = self.over_since.setdefault(key, time.monotonic())
-                if time.monotonic() - since < LOST_AFTER_S:
-                    continue
-                del self.over_since[key]
-                log.error("%s: its end was never told", key.stream_id)
-            heard = bool(rows[key]["answered_by"])
-            lost[key.client_id][key.attempt_id] = (
-                Lose(now)
-                if heard or known is Known.OVER
-                else Lapse(now, "the carrier never had it")
-            )
-            self.calls.drop(key)
-            metrics.LAPSED.add(1, {"reason": "lost" if heard else "unknown"})
-        for client_id, commands in lost.items():
-            await self.recording.tell(client_id, commands)

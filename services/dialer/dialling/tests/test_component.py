@@ -239,9 +239,9 @@ async def test_what_the_carrier_never_had_is_never_dialled(bench: Bench, phone: 
         object.__setattr__(bench.session.starting, "carrier", there)
     [id] = await bench.open()
     key = CallKey(bench.client_id, id)
-    assert key in bench.session.doubted
+    assert key in bench.session.recovery.doubted
     bench.clock.later = 15 * S
-    await bench.session._look_into()
+    await bench.session.recovery.look_into()
     attempt = await ended(bench, "ann")
     assert attempt.ended is not None
     assert attempt.ended.result is a.Result.NOT_DIALLED
@@ -274,7 +274,7 @@ async def test_what_the_carrier_has_goes_on(bench: Bench, phone: str) -> None:
     assert attempt.ended is not None
     assert attempt.ended.result in (a.Result.CONNECTED, a.Result.ABANDONED)
     bench.clock.later = 15 * S
-    await bench.session._look_into()
+    await bench.session.recovery.look_into()
     assert not await bench.open()
 
 
