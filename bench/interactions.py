@@ -44,7 +44,7 @@ async def timelines(kafka: str, engine: AsyncEngine, path: Path) -> None:
     zone = ZoneInfo(anonymous_bank.TIME_ZONE)
     calls, _ = history.identify(reading.calls, zone)
     now = int(datetime.now(UTC).timestamp()) * 1_000_000
-    events = await replay.publish(kafka, CLIENT, calls, now, lambda _: None)
+    events = await replay.publish_all(kafka, replay.messages(CLIENT, calls, now), lambda _: None)
     count = sa.select(sa.func.sum(store.calls.c.version))
     async with Producer(kafka) as producer:
         consumer = make_consumer(kafka, engine, known, DeadLetters(producer, "bench"))

@@ -94,6 +94,17 @@ async def register(bootstrap: str, client: Client, clock: Clock) -> bool:
     return True
 
 
+async def chosen(bootstrap: str, client_id: str | None) -> dict[str, Client]:
+    """The client that --client names; None: all that are registered. Raises InputError."""
+    companies = await registered(bootstrap)
+    if client_id is None:
+        return companies
+    if client_id not in companies:
+        known = ", ".join(sorted(companies)) or "none yet"
+        raise InputError(f"--client: {client_id!r} is not registered; these are: {known}")
+    return {client_id: companies[client_id]}
+
+
 async def ensure_registered(bootstrap: str, client: Client) -> Client:
     """Register a client that is not, saying so; one that is keeps its own name and zone. Returns it
     as it is registered. Raises as `register` does."""

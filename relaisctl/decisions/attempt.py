@@ -66,11 +66,8 @@ def attempt(
 
 async def find(bootstrap: str, attempt_id: str, client: str | None, tell: Tell) -> Found:
     """Raises InputError (no such attempt, several, no such client), KafkaError, LookupError."""
-    companies = await clients.registered(bootstrap)
-    if client is not None and client not in companies:
-        known = ", ".join(sorted(companies)) or "none yet"
-        raise InputError(f"--client: {client!r} is not registered; these are: {known}")
-    keys = {f"{each}/attempt/{attempt_id}".encode() for each in ([client] if client else companies)}
+    companies = await clients.chosen(bootstrap, client)
+    keys = {f"{each}/attempt/{attempt_id}".encode() for each in companies}
     records = await read_keys(bootstrap, ATTEMPTS, keys, tell)
     return chosen(companies, attempt_id, records)
 

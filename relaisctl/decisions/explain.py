@@ -73,11 +73,8 @@ async def find(bootstrap: str, call_id: str, client: str | None, tell: Tell) -> 
 
     Raises InputError (no such call, several, no such client), KafkaError, LookupError.
     """
-    companies = await clients.registered(bootstrap)
-    if client is not None and client not in companies:
-        known = ", ".join(sorted(companies)) or "none yet"
-        raise InputError(f"--client: {client!r} is not registered; these are: {known}")
-    keys = {f"{each}/{call_id}".encode() for each in ([client] if client else companies)}
+    companies = await clients.chosen(bootstrap, client)
+    keys = {f"{each}/{call_id}".encode() for each in companies}
     records = await read_keys(bootstrap, CALLS, keys, tell)
     events, unreadable = _decoded(records, codec.call_event)
     streams = sorted({each.stream_id for each in events})

@@ -4,7 +4,6 @@ Exit codes: 2 a file, a client or an option is unusable (nothing was published),
 cannot be reached, 4 all is published and the loader does not load it, 130 interrupted.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,14 +17,13 @@ import typer
 from eventkit.clock import SystemClock
 from eventkit.settings import load
 from relaisctl import clients
-from relaisctl.errors import INTERRUPTED, NOT_LOADED, InputError, explained
-from relaisctl.replay import anonymous_bank, files, history, publish, rerun, stage
+from relaisctl.errors import InputError, explained
+from relaisctl.replay import anonymous_bank, files, history, publish, publishing, rerun, stage
 from relaisctl.replay.bank_marketing import cli as bank_marketing
 from relaisctl.show import Bars, Format, counts, plain
 from relaisctl.stack.settings import Environment
 from relaisctl.stack.stack import Stack
 
-PATIENCE_S = 60.0
 ZONE = ZoneInfo(anonymous_bank.TIME_ZONE)
 SEED = 1
 
@@ -121,15 +119,16 @@ def replay_history(
     with explained():
         stack, company, summary = _prepare(paths, client)
         calls = _read(paths, _target(stack, paths, rejects), summary)
-        _publish_history(stack.addresses["kafka"], company, calls, wait, summary)
-    _print(summary, format)
-    if summary.loaded is False:
-        typer.echo(
-            f"not loaded: the analytics loader has not moved for {PATIENCE_S:.0f} s; "
-            "is it running? (relaisctl status)",
-            err=True,
+        publishing.publish_shown(
+            stack.addresses["kafka"],
+            company,
+            lambda known, now: publish.messages(known.client_id, calls, now),
+            sum(history.EVENTS[recorded.call.outcome] for recorded in calls),
+            summary,
+            wait=wait,
         )
-        raise typer.Exit(NOT_LOADED)
+    _print(summary, format)
+    publishing.check_loaded(summary)
     return summary
 
 
@@ -179,56 +178,6 @@ def _read(paths: Sequence[Path], target: _Target, summary: Summary) -> list[hist
 
 
 # History ------------------------------------------------------------------------------------------
-
-
-def _publish_history(
-    kafka: str,
-    company: clients.Client,
-    calls: Sequence[history.Recorded],
-    wait: bool,
-    summary: Summary,
-) -> None:
-    try:
-        asyncio.run(_publish(kafka, company, calls, wait, summary))
-    except KeyboardInterrupt:
-        typer.echo(
-            f"interrupted after {summary.events:,} events; "
-            "run it again to publish all: repeats change nothing",
-            err=True,
-        )
-        raise typer.Exit(INTERRUPTED) from None
-
-
-async def _publish(
-    kafka: str,
-    company: clients.Client,
-    calls: Sequence[history.Recorded],
-    wait: bool,
-    summary: Summary,
-) -> None:
-    clock = SystemClock()
-    await clients.ensure_registered(kafka, company)
-    with Bars() as progress:
-        total = sum(history.EVENTS[recorded.call.outcome] for recorded in calls)
-        publishing = progress.add_task("events published", total=total, text="")
-
-        def published(count: int) -> None:
-            summary.events = count
-            progress.show(publishing, count, f"{count:,} events")
-
-        await publish.publish(kafka, company.client_id, calls, clock.now_us(), published)
-        if not wait:
-            return
-        targets = await publish.ends(kafka)
-        loading = progress.add_task("loaded", total=None, text="")
-        most = 1
-
-        def missing(count: int) -> None:
-            nonlocal most
-            most = max(most, count)
-            progress.show(loading, most - count, f"{count:,} events to go", most)
-
-        summary.loaded = await publish.loaded(kafka, targets, PATIENCE_S, missing)
 
 
 def _print(summary: Summary, format: Format) -> None:

@@ -1,7 +1,7 @@
 """History to Kafka: publish a recorded centre's events in bulk, and wait until they are loaded."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -19,22 +19,11 @@ POLL_S = 0.25
 REPORT_EVERY = 1000
 
 
-async def publish(
-    bootstrap: str,
-    client_id: str,
-    calls: Sequence[Recorded],
-    now: int,
-    progress: Callable[[int], None],
-) -> int:
-    """Publish the events of all calls by time; returns their number when all are acknowledged.
-
-    The same calls give the same events, so a repeat is harmless. Raises KafkaError.
-    """
-    messages = (
-        Message(TOPIC, *codec.call_event(client_id, ACTOR, event, now))
-        for event in in_time_order(calls, now)
-    )
-    return await publish_all(bootstrap, messages, progress)
+def messages(client_id: str, calls: Sequence[Recorded], now: int) -> Iterator[Message]:
+    """The events of all calls by time. The same calls give the same events, so a repeat is
+    harmless."""
+    for event in in_time_order(calls, now):
+        yield Message(TOPIC, *codec.call_event(client_id, ACTOR, event, now))
 
 
 async def publish_all(

@@ -4,7 +4,6 @@ Exit codes: 2 the file, the client or an option is unusable (nothing was publish
 be reached, 4 all is published and the loader does not load it, 130 interrupted.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,14 +14,13 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from eventkit.clock import SystemClock
 from eventkit.csvrecords import Broken, CsvRecords
 from eventkit.errors import InvalidMessage
 from eventkit.records import Message
 from eventkit.settings import load
 from relaisctl import clients
-from relaisctl.errors import INTERRUPTED, NOT_LOADED, explained
-from relaisctl.replay import files, publish
+from relaisctl.errors import explained
+from relaisctl.replay import files, publishing
 from relaisctl.replay.anonymous_bank import Reject
 from relaisctl.replay.bank_marketing import campaign, codec
 from relaisctl.replay.bank_marketing.rows import (
@@ -39,7 +37,6 @@ from relaisctl.show import Bars, Format, counts, plain
 from relaisctl.stack.settings import Environment
 from relaisctl.stack.stack import Stack
 
-PATIENCE_S: Final = 60.0
 REPORT_EVERY: Final = 500
 
 
@@ -96,23 +93,17 @@ def replay_bank_marketing(
         if reading.rejects or rejects is not None or target.exists():
             files.write_rejects(target, [(path, reject) for reject in reading.rejects])
             summary.rejects_file = str(target)
-        try:
-            asyncio.run(_publish(stack.addresses["kafka"], company, contacts, wait, summary))
-        except KeyboardInterrupt:
-            typer.echo(
-                f"interrupted after {summary.events:,} events; "
-                "run it again to publish all: repeats change nothing",
-                err=True,
-            )
-            raise typer.Exit(INTERRUPTED) from None
-    _print(summary, format)
-    if summary.loaded is False:
-        typer.echo(
-            f"not loaded: the analytics loader has not moved for {PATIENCE_S:.0f} s; "
-            "is it running? (relaisctl status)",
-            err=True,
+        publishing.publish_shown(
+            stack.addresses["kafka"],
+            company,
+            lambda known, now: messages(known, contacts, now),
+            sum(campaign.count_events(contact.row) for contact in contacts),
+            summary,
+            topics=(codec.CAMPAIGN_EVENTS, codec.ATTEMPT_EVENTS),
+            wait=wait,
         )
-        raise typer.Exit(NOT_LOADED)
+    _print(summary, format)
+    publishing.check_loaded(summary)
 
 
 @dataclass
@@ -183,38 +174,6 @@ def _count(contacts: list[campaign.Contact], reading: Reading, summary: Summary)
         for reject in reading.rejects
     )
     summary.rejected = dict(reasons.most_common())
-
-
-async def _publish(
-    kafka: str,
-    company: clients.Client,
-    contacts: list[campaign.Contact],
-    wait: bool,
-    summary: Summary,
-) -> None:
-    company = await clients.ensure_registered(kafka, company)
-    now = SystemClock().now_us()
-    with Bars() as progress:
-        about = sum(campaign.count_events(contact.row) for contact in contacts)
-        publishing = progress.add_task("events published", total=about, text="")
-
-        def published(count: int) -> None:
-            summary.events = count
-            progress.show(publishing, count, f"{count:,} events", max(about, count))
-
-        await publish.publish_all(kafka, messages(company, contacts, now), published)
-        if not wait:
-            return
-        targets = await publish.ends(kafka, codec.CAMPAIGN_EVENTS, codec.ATTEMPT_EVENTS)
-        loading = progress.add_task("loaded", total=None, text="")
-        most = 1
-
-        def missing(count: int) -> None:
-            nonlocal most
-            most = max(most, count)
-            progress.show(loading, most - count, f"{count:,} events to go", most)
-
-        summary.loaded = await publish.loaded(kafka, targets, PATIENCE_S, missing)
 
 
 def messages(

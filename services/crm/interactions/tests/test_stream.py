@@ -358,7 +358,7 @@ async def test_a_recorded_month_is_on_its_customers_timelines(
         ZoneInfo(anonymous_bank.TIME_ZONE),
     )
     now = int(datetime.now().timestamp()) * 1_000_000
-    await replay.publish(kafka, client_id, calls, now, lambda _: None)
+    await replay.publish_all(kafka, replay.messages(client_id, calls, now), lambda _: None)
     async with consuming(kafka, engine):
         await until(lambda: has(engine, client_id, len(calls)), "all calls are there", 120)
 
